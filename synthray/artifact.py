@@ -1,0 +1,188 @@
+"""What training leaves: a folder that any process can load without executing code from it.
+
+    artifact.json       what it is: versions, family, settings, schema, card, digests of the files
+    model.safetensors   the averaged weights that sampling needs
+    codec.json          how tensors become rows
+
+The **digest** is the SHA-256 of artifact.json's content, which holds the SHA-256 of the other
+files: it names the artifact. Nothing in it depends on when or where training ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+
+from synthray import models, rng, storage
+from synthray.config import ModelConfig
+from synthray.data.codec import Codec
+from synthray.data.image_codec import ImageCodec
+from synthray.data.schema import Schema
+from synthray.errors import ArtifactError, NotFoundError
+from synthray.models.base import GenerativeModel
+from synthray.version import __version__
+
+FORMAT = 1
+CODECS: dict[str, type[Codec]] = {"image": ImageCodec}
+
+
+class Manifest(BaseModel):
+    """artifact.json. ``card`` is for readers: source, rows, steps, parameters, last losses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    digest: str = ""
+    synthray: str
+    torch: str
+    stream: str = rng.STREAM
+    model: ModelConfig
+    card: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def computed_digest(self) -> str:
+        tree = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained generator, ready to sample from. See also `synthray.sampling.virtual`."""
+
+    manifest: Manifest
+    model: GenerativeModel
+    codec: Codec
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256; the artifact's name."""
+        return self.manifest.digest
+
+    @property
+    def schema(self) -> Schema:
+        return self.codec.schema
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {"family": self.manifest.model.name, **self.manifest.card}
+
+    @classmethod
+    def load(cls, uri: str) -> Self:
+        """Read an artifact and check every byte of it against its digest.
+
+        Raises:
+            NotFoundError: no artifact at ``uri``.
+            ArtifactError: corrupt, or written by a newer version.
+        """
+        try:
+            tree = storage.read_json(storage.join(uri, "artifact.json"))
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"no artifact at {uri}", "give the folder that holds artifact.json"
+            ) from error
+        except ValueError as error:
+            raise ArtifactError(f"{uri}/artifact.json is not JSON", "train again") from error
+        manifest = _check_manifest(uri, tree)
+        weights = _read(uri, "model.safetensors", manifest)
+        codec_tree = json.loads(_read(uri, "codec.json", manifest))
+        codec = CODECS[codec_tree["kind"]].from_json(codec_tree)
+        model = models.build(manifest.model, codec.spec)
+        _load_weights(uri, model, weights)
+        model = model.eval().requires_grad_(False)
+        return cls(manifest, model.to(memory_format=torch.channels_last), codec)  # type: ignore[call-overload]
+
+
+def _check_manifest(uri: str, tree: Any) -> Manifest:
+    found = tree.get("format") if isinstance(tree, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise ArtifactError(
+            f"{uri} has format {found}; this version reads up to {FORMAT}", "upgrade synthray"
+        )
+    try:
+        manifest = Manifest.model_validate(tree)
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{uri}/artifact.json is not an artifact: {error.errors()[0]['msg']}", "train again"
+        ) from error
+    if manifest.digest != manifest.computed_digest():
+        raise ArtifactError(
+            f"{uri}/artifact.json is corrupt: its digest is {manifest.computed_digest()[:16]}…, "
+            f"it says {manifest.digest[:16]}…",
+            "copy the artifact again, or train again",
+        )
+    if manifest.stream != rng.STREAM:
+        raise ArtifactError(
+            f"{uri} was made for the random streams {manifest.stream!r}, this version has "
+            f"{rng.STREAM!r}",
+            f"use synthray {manifest.synthray}",
+        )
+    return manifest
+
+
+def _read(uri: str, name: str, manifest: Manifest) -> bytes:
+    data = storage.read_bytes(storage.join(uri, name))
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != manifest.files.get(name):
+        raise ArtifactError(
+            f"{uri}/{name} is corrupt: SHA-256 {actual[:16]}…, expected "
+            f"{manifest.files.get(name, 'none')[:16]}…",
+            "copy the artifact again, or train again",
+        )
+    return data
+
+
+def _load_weights(uri: str, model: GenerativeModel, data: bytes) -> None:
+    try:
+        tensors = safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ArtifactError(f"{uri}/model.safetensors cannot be read: {error}", "") from error
+    for name, module in model.sampler_modules():
+        prefix = name + "."
+        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            module.load_state_dict(part)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"{uri}/model.safetensors does not fit the family's module {name!r}: {error}",
+                "load it with the version of the family that trained it",
+            ) from error
+
+
+def save(
+    uri: str,
+    config: ModelConfig,
+    weights: Mapping[str, torch.Tensor],
+    codec: Codec,
+    card: Mapping[str, Any],
+) -> str:
+    """Write an artifact; artifact.json comes last, so a folder with one is complete.
+
+    Returns:
+        the digest.
+    """
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    files = {
+        "model.safetensors": safetensors.torch.save(whole),
+        "codec.json": (json.dumps(codec.to_json(), indent=2, sort_keys=True) + "\n").encode(),
+    }
+    manifest = Manifest(
+        synthray=__version__,
+        torch=torch.__version__,
+        model=config,
+        card=dict(card),
+        files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    )
+    manifest = manifest.model_copy(update={"digest": manifest.computed_digest()})
+    for name, data in files.items():
+        storage.write_bytes(storage.join(uri, name), data)
+    storage.write_json(storage.join(uri, "artifact.json"), manifest.model_dump(mode="json"))
+    return manifest.digest

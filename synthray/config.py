@@ -1,0 +1,295 @@
+"""The one config of every stage: YAML in, one typed model out, all errors told at once."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from synthray import rng, storage
+from synthray.errors import ConfigError, NotFoundError
+
+BLOCK_ROWS = 1024
+"""Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
+
+Rows = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """A config section: unknown keys and silent conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Strict):
+    """Where the real data is and how it is read."""
+
+    source: str = Field(description="Parquet, CSV, JSON Lines or a folder of images; local or s3://")
+    modality: Literal["auto", "image", "table", "text", "series"] = "auto"
+    conditions: list[str] | None = Field(
+        None, description="columns to condition on; none given: the label of an image source"
+    )
+    schema_: dict[str, dict[str, Any]] = Field(
+        {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+    )
+    image_side: int | None = Field(
+        None, ge=8, le=256, description="pixels; images are resized to side x side"
+    )
+    image_mode: Literal["auto", "grey", "rgb"] = "auto"
+    max_unreadable: float = Field(
+        0.01, ge=0, le=1, description="largest share of unreadable files to skip"
+    )
+    stream: Literal["auto", "always", "never"] = Field(
+        "auto", description="stream the data through Ray Data; auto: when it exceeds memory_gb"
+    )
+    memory_gb: float = Field(2.0, gt=0, description="encoded data up to this size stays in memory")
+
+
+class ModelConfig(Strict):
+    """The family, and the settings that belong to it."""
+
+    name: str = Field("dcgan", description="a built-in family, or my_package.module:Class")
+    params: dict[str, Any] = {}
+
+
+class TrainConfig(Strict):
+    """How long and how often; what a step does belongs to the family."""
+
+    steps: int = Field(20_000, ge=1)
+    batch_size: int = Field(256, ge=2, description="global rows per step, over all workers")
+    eval_every: int = Field(500, ge=1, description="steps between pictures and reports")
+    checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1)
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="per step, after a warm-up; 0 switches averaging off"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the matrix products in training; generation is float32"
+    )
+    max_failures: int = Field(3, ge=0, description="lost workers to survive before giving up")
+
+
+class ClusterConfig(Strict):
+    """The workers of training, generation and evaluation."""
+
+    workers: int = Field(1, ge=1)
+    cpus_per_worker: int = Field(1, ge=1)
+    gpus_per_worker: float = Field(0, ge=0)
+    address: str | None = Field(None, description="a running cluster; none: a local one")
+
+
+class GenerateConfig(Strict):
+    """The data set to write."""
+
+    rows: Rows = 10_000
+    seed: int = Field(0, ge=0, le=rng.MAX_SEED)
+    shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
+    where: dict[str, bool | int | str] = Field({}, description="condition values to fix")
+    images: Literal["png", "tensor"] = "png"
+    license: str = Field("unspecified", description="the licence of the data set, for its card")
+
+    @field_validator("shard_rows")
+    @classmethod
+    def _whole_blocks(cls, value: int) -> int:
+        if value % BLOCK_ROWS:
+            below = max(value // BLOCK_ROWS, 1) * BLOCK_ROWS
+            raise ValueError(f"must be a multiple of {BLOCK_ROWS}; {below} is near")
+        return value
+
+
+class Gate(Strict):
+    """Limits of one score."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class EvaluateConfig(Strict):
+    """How the synthetic data is judged."""
+
+    features: str = Field("domain", description="domain, efficientnet-lite0, inception")
+    weights: str | None = Field(None, description="the weights file of the inception extractor")
+    holdout: str | None = Field(None, description="real data that training never saw")
+    subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
+    epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
+    gates: dict[str, Gate] = {}
+
+
+class TuneConfig(Strict):
+    space: dict[str, Any] = {}
+    trials: int = Field(16, ge=1)
+    seeds: int = Field(3, ge=1)
+
+
+class ServeConfig(Strict):
+    """The HTTP endpoint."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65_535)
+    replicas: int = Field(1, ge=1)
+    max_rows: Rows = Field(1_000_000, description="rows one request may ask for")
+    max_sheet_rows: Rows = Field(400, description="tiles of a contact sheet (image/png)")
+    max_zip_rows: Rows = Field(50_000, description="rows of a zip, whose directory is in memory")
+    max_body_bytes: int = Field(65_536, ge=1024)
+    max_concurrent: int = Field(8, ge=1, description="requests a replica works on at a time")
+    max_queued: int = Field(64, ge=0, description="requests that wait; more are answered 503")
+    stall_seconds: float = Field(
+        60, gt=0, description="a client that takes nothing for so long is cut off"
+    )
+    start_seconds: float = Field(120, gt=0, description="how long replicas may take to load")
+    cpus_per_replica: float = Field(1, ge=0, description="CPUs that Ray reserves; may be a part")
+    token_env: str = Field(
+        "SYNTHRAY_SERVE_TOKEN", description="the environment variable holding the bearer token"
+    )
+
+
+class Config(Strict):
+    """One run: from a source to a data set, its report and an endpoint."""
+
+    seed: int = Field(0, ge=0, le=rng.MAX_SEED)
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    generate: GenerateConfig = GenerateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tune: TuneConfig = TuneConfig()
+    serve: ServeConfig = ServeConfig()
+    output: str = Field(description="where everything of this run is written; local or s3://")
+
+    def place(self, *parts: str) -> str:
+        """A URI under ``output``."""
+        return storage.join(self.output, *parts)
+
+
+def load(uri: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and apply ``key=value`` overrides.
+
+    Args:
+        uri: a YAML file, local or s3://.
+        overrides: such as ``train.steps=100``; the value is read as YAML.
+
+    Raises:
+        ConfigError: every problem of the file and of the overrides, in one message.
+    """
+    try:
+        text = storage.read_bytes(uri).decode()
+    except NotFoundError as error:
+        raise ConfigError(
+            f"config file {uri} does not exist", "write one with: synthray init SOURCE"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{uri} is not UTF-8 text", "give a YAML file") from error
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{uri} is not valid YAML: {error}", "correct the line named") from error
+    return parse(tree, overrides, where=uri)
+
+
+def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Config:
+    """Check a config given as plain data; see `load`."""
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where} holds {type(tree).__name__}, not keys", "see synthray init")
+    problems: list[str] = []
+    for item in overrides:
+        problem = _override(tree, item)
+        if problem:
+            problems.append(problem)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        problems += explain(error, Config)
+    else:
+        problems += _cross_checks(config)
+        if not problems:
+            return config
+    raise config_error(where, problems)
+
+
+def config_error(where: str, problems: Sequence[str]) -> ConfigError:
+    """One error of many problems."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    lines = "".join(f"\n  - {line}" for line in problems)
+    return ConfigError(f"{where}: {count}{lines}", "correct the keys named above")
+
+
+def _cross_checks(config: Config) -> Iterable[str]:
+    if config.train.batch_size % config.cluster.workers:
+        yield (
+            f"train.batch_size: {config.train.batch_size} rows do not divide among "
+            f"cluster.workers = {config.cluster.workers}; use a multiple"
+        )
+    if config.evaluate.features == "inception" and not config.evaluate.weights:
+        yield "evaluate.weights: missing; features 'inception' needs the weights file's path or URI"
+
+
+def _override(tree: dict[str, Any], item: str) -> str | None:
+    key, equals, text = item.partition("=")
+    if not equals or not key:
+        return f"{item}: not of the form key=value, such as train.steps=100"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"{key}: the value {text!r} is not valid YAML; quote it"
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            return f"{key}: {part!r} holds a value, not a section"
+    tree[last] = value
+    return None
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """One line a problem: the dotted key, the value, what is wrong, what to do."""
+    return [_explain_one(detail, model, prefix) for detail in error.errors()]
+
+
+def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    key = prefix + ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if detail["type"] == "missing":
+        return f"{key}: missing; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{key}: {message} (got {detail['input']!r})"
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The known keys of the section at ``path``."""
+    for part in path:
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        inner = _section(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The config section in an annotation such as ``Gate`` or ``Gate | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = (_section(part) for part in typing.get_args(annotation))
+        return next((part for part in found if part), None)
+    return None
+
+
+def dump(config: Config) -> str:
+    """The config as YAML, every key with its value."""
+    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+

@@ -1,0 +1,101 @@
+"""The interface of codecs, and what a fitted one knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from synthray.data.schema import Schema
+
+
+class DataSpec(BaseModel):
+    """What a model needs to know of its data.
+
+    ``shape`` is that of one encoded row. ``conditions`` gives the number of values of each
+    condition column; ``combinations`` lists the value indices that occur together in the source,
+    and ``counts`` how often.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, ...]
+    rows: int
+    conditions: tuple[int, ...] = ()
+    combinations: tuple[tuple[int, ...], ...] = ((),)
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded rows in their compact form.
+
+    x: [rows, *shape], in the codec's storage type (uint8 for images).
+    cond: int64 [rows, conditions], the value index of each condition.
+    """
+
+    x: np.ndarray
+    cond: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @staticmethod
+    def concat(parts: Sequence[Encoded]) -> Encoded:
+        return Encoded(
+            np.concatenate([p.x for p in parts]), np.concatenate([p.cond for p in parts])
+        )
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What was skipped: how many rows of how many, and some of their names with the reason."""
+
+    rows: int
+    unreadable: int
+    examples: tuple[tuple[str, str], ...]
+
+
+class Codec(Protocol):
+    """Turns rows into tensors and back. Fitted from partial statistics, so it fits on shards."""
+
+    schema: Schema
+    cleaning: Cleaning | None
+    """What the fit skipped; None for a codec that was loaded."""
+
+    @property
+    def spec(self) -> DataSpec: ...
+
+    def partial(self, rows: pa.Table) -> Any:
+        """Statistics of some rows; they merge in any grouping."""
+        ...
+
+    def fit(self, stats: Sequence[Any]) -> DataSpec:
+        """Learn from the statistics of all chunks, given in the order of the chunks."""
+        ...
+
+    def encode(self, rows: pa.Table) -> Encoded: ...
+
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        """Compact rows as the model sees them: float32, [-1, 1] for images."""
+        ...
+
+    def decode(
+        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+    ) -> pa.Table:
+        """The inverse of `encode` and `scale`: a table with the source's columns."""
+        ...
+
+    def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
+        """The schema of decoded tables."""
+        ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Self: ...

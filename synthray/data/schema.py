@@ -1,0 +1,87 @@
+"""The columns of a source, with their kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from synthray.errors import SchemaError
+
+
+class Kind(StrEnum):
+    """What a column holds, which decides how it is encoded."""
+
+    continuous = "continuous"
+    integer = "integer"
+    categorical = "categorical"
+    boolean = "boolean"
+    datetime = "datetime"
+    text = "text"
+    image = "image"
+    id = "id"
+
+
+class Column(BaseModel):
+    """One column.
+
+    ``values`` are the categories of a categorical column, in a fixed order, as Python scalars of
+    the source's own type.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: Kind
+    condition: bool = False
+    values: tuple[bool | int | str, ...] | None = None
+    arrow_type: str = Field(default="string", description="the Arrow type, as str(type)")
+
+
+class Schema(BaseModel):
+    """All columns of a source, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[Column, ...]
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise SchemaError(
+            f"no column named {name!r}", f"the columns are: {', '.join(self.names)}"
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def conditions(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.condition)
+
+    def of_kind(self, kind: Kind) -> list[Column]:
+        return [column for column in self.columns if column.kind == kind]
+
+    def with_conditions(self, names: Iterable[str]) -> Schema:
+        """The same schema with exactly ``names`` as conditions.
+
+        Raises:
+            SchemaError: an unknown column, or one that is not categorical or boolean.
+        """
+        wanted = list(names)
+        for name in wanted:
+            kind = self[name].kind
+            if kind not in (Kind.categorical, Kind.boolean):
+                raise SchemaError(
+                    f"data.conditions: column {name!r} is {kind.value}, not categorical or boolean",
+                    "choose a categorical column, or correct its kind under data.schema",
+                )
+        columns = tuple(c.model_copy(update={"condition": c.name in wanted}) for c in self.columns)
+        return Schema(columns=columns)

@@ -1,0 +1,59 @@
+"""A small actor where workers leave word of how they are doing, for the driver to read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from synthray.errors import SynthRayError
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class Board:
+    """The newest progress, and the first error after which trying again is no use."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._error: SynthRayError | None = None
+
+    def post(self, progress: Any) -> None:
+        self._progress = progress
+
+    def fail(self, error: SynthRayError) -> None:
+        self._error = self._error or error
+
+    def progress(self) -> Any:
+        return self._progress
+
+    def error(self) -> SynthRayError | None:
+        return self._error
+
+
+@contextmanager
+def watching(board: Any, show: Callable[[Any], None], seconds: float = 0.5) -> Iterator[None]:
+    """Show the board's progress from a thread while the block runs."""
+    done = threading.Event()
+
+    def watch() -> None:
+        last = None
+        while not done.wait(seconds):
+            try:
+                now = ray.get(board.progress.remote(), timeout=10)
+            except RayError:
+                continue
+            if now is not None and now != last:
+                show(now)
+                last = now
+
+    thread = threading.Thread(target=watch, name="synthray-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=15)

@@ -1,0 +1,95 @@
+"""Getting a Ray cluster: a running one by its address, or a private one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import ray
+
+from synthray.config import ClusterConfig
+from synthray.errors import ClusterError
+
+OBJECT_STORE_BYTES = 1 << 30
+
+
+@contextmanager
+def connect(config: ClusterConfig) -> Iterator[None]:
+    """Be connected to Ray within the block.
+
+    With ``cluster.address``, or inside a Ray job, that cluster is used and left as it was. Else a
+    private cluster starts on this machine, and everything of it is gone at the end.
+
+    Raises:
+        ClusterError: the address does not answer.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        yield
+    elif address:
+        with _running(address):
+            yield
+    else:
+        with _private(config):
+            yield
+
+
+@cache
+def _token() -> str:
+    """One token for the life of this process, for Ray keeps the first that it sees."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _running(address: str) -> Iterator[None]:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"cluster.address: no Ray cluster answers at {address}: {error}",
+            "start one, correct the address, or leave it out for a local cluster; a cluster with "
+            "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _private(config: ClusterConfig) -> Iterator[None]:
+    # Short, for the length of socket names is limited.
+    place = tempfile.mkdtemp(prefix="sr-")
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    if not before["RAY_AUTH_MODE"]:
+        # Ray then protects a cluster that it starts by a token; with one of ours in the
+        # environment it does not leave one in the home directory, which would change how other
+        # clusters of the same user start.
+        os.environ["RAY_AUTH_TOKEN"] = _token()
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # One more CPU than the workers use: tasks that feed them must find a place.
+    cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + 1
+    try:
+        ray.init(
+            num_cpus=cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=place,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,137 @@
+"""Generation on Ray Data: a pool of model replicas, each row of the input one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+from ray.data import ActorPoolStrategy
+
+from synthray import storage
+from synthray.artifact import Artifact
+from synthray.config import Config, GenerateConfig
+from synthray.distributed.failures import unwrapped
+from synthray.errors import ArtifactError, ClusterError
+from synthray.sampling import dataset
+from synthray.sampling.card import dataset_card
+from synthray.sampling.dataset import Plan, Receipt
+from synthray.sampling.virtual import VirtualDataset
+
+MAX_RESTARTS = 20
+"""Lost replicas to replace before a shard is taken for the cause."""
+
+
+class ShardWriter:
+    """One replica of the model: computes shards and writes them to storage by itself, so that no
+    rows pass through the object store.
+    """
+
+    def __init__(self, uri: str, plan: Plan, out: str, device: str) -> None:
+        torch.set_num_threads(1)
+        self.plan, self.out = plan, out
+        self.virtual = VirtualDataset(
+            _checked(uri, plan.digest), plan.seed, plan.where, plan.images, device  # type: ignore[arg-type]
+        )
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        receipts = [self._one(int(shard)) for shard in batch["shard"]]
+        return {
+            "shard": [receipt.shard for receipt in receipts],
+            "receipt": [receipt.model_dump_json() for receipt in receipts],
+        }
+
+    def _one(self, shard: int) -> Receipt:
+        existing = dataset.verified(self.out, self.plan, shard)
+        return existing or dataset.write_shard(self.virtual, self.plan, self.out, shard)
+
+
+def _checked(uri: str, digest: str) -> Artifact:
+    artifact = Artifact.load(uri)
+    if artifact.digest != digest:
+        raise ArtifactError(
+            f"{uri} is artifact {artifact.digest[:16]}…, the plan says {digest[:16]}…",
+            "do not replace an artifact while a dataset is generated from it",
+        )
+    return artifact
+
+
+def generate(
+    artifact_uri: str,
+    settings: GenerateConfig,
+    out: str,
+    config: Config | None = None,
+    show: Callable[[int, int], None] = lambda *_: None,
+    say: Callable[[str], None] = print,
+) -> Plan:
+    """Write a dataset of ``settings.rows`` rows to ``out``, or what is missing of it.
+
+    Ray must be connected.
+
+    Args:
+        config: whose ``cluster`` says how many replicas, on what.
+        show: given the rows done and the rows in all.
+
+    Raises:
+        OutputTakenError: ``out`` belongs to another dataset; nothing was touched.
+        NotFoundError, ArtifactError, ConditionError, StorageError, ClusterError.
+    """
+    artifact = Artifact.load(artifact_uri)
+    plan = Plan.of(artifact.digest, settings)
+    schema = VirtualDataset(artifact, plan.seed, plan.where, settings.images).arrow_schema
+    storage.preflight(out)
+    dataset.claim(out, plan)
+    if dataset.read_manifest(out) is not None:
+        say(f"{out} is already complete: {plan.rows:,} rows")
+        return plan
+    receipts = _write_missing(artifact_uri, plan, out, config, show)
+    card = dataset_card(artifact, plan, settings.license)
+    storage.write_bytes(storage.join(out, "README.md"), card.encode())
+    dataset.commit(out, plan, receipts, schema)
+    return plan
+
+
+def _write_missing(
+    artifact_uri: str,
+    plan: Plan,
+    out: str,
+    config: Config | None,
+    show: Callable[[int, int], None],
+) -> dict[int, Receipt]:
+    workers = config.cluster.workers if config else 1
+    gpus = config.cluster.gpus_per_worker if config else 0
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # A bug in a shard fails the run; only lost processes are tried again.
+    context.max_errored_blocks = 0
+    # Every shard is a block of its own, already in the object store: no read task needs a CPU.
+    shards = [pa.table({"shard": pa.array([i], pa.int64())}) for i in range(plan.shards)]
+    written = ray.data.from_arrow(shards).map_batches(
+        ShardWriter,
+        fn_constructor_args=(artifact_uri, plan, out, "cuda" if gpus else "cpu"),
+        batch_size=1,
+        num_cpus=1,
+        num_gpus=gpus or None,
+        compute=ActorPoolStrategy(min_size=1, max_size=min(workers, plan.shards)),
+        max_restarts=MAX_RESTARTS,
+        max_task_retries=MAX_RESTARTS,
+    )
+    receipts: dict[int, Receipt] = {}
+    done = 0
+    with unwrapped():
+        for batch in written.iter_batches(batch_size=None, prefetch_batches=0):
+            for text in batch["receipt"]:
+                receipt = Receipt.model_validate_json(str(text))
+                receipts[receipt.shard] = receipt
+                done += receipt.rows
+            show(done, plan.rows)
+    if len(receipts) != plan.shards:
+        raise ClusterError(
+            f"{plan.shards - len(receipts)} of {plan.shards} shards were not written",
+            "run the same command again; it writes what is missing",
+        )
+    return receipts

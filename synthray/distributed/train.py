@@ -1,0 +1,213 @@
+"""Training on Ray Train: the loop of `synthray.training` in every worker of a group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from synthray import artifact, storage
+from synthray.artifact import Artifact
+from synthray.config import Config
+from synthray.data.batches import Batches, MemoryBatches
+from synthray.data.codec import Codec, Encoded
+from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.source import Source
+from synthray.distributed.board import Board, watching
+from synthray.distributed.failures import unwrapped
+from synthray.distributed.mapping import cluster_map
+from synthray.distributed.streaming import StreamBatches, streamed_dataset
+from synthray.errors import NotFoundError, OutputTakenError, SynthRayError
+from synthray.models import check_params
+from synthray.rng import Rows
+from synthray.training.checkpoint import CheckpointStore
+from synthray.training.engine import Engine
+from synthray.training.fingerprint import fingerprint
+from synthray.training.loop import Hooks, Progress, new_engine
+from synthray.training.loop import train as train_loop
+from synthray.training.pictures import picture
+
+Show = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is given."""
+
+    config: Config
+    codec: Codec
+    fingerprint: str
+    data: ray.ObjectRef | None
+    """The encoded rows in the object store; None when they stream."""
+    board: Any
+
+
+def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None] = print) -> str:
+    """Train the config's model, from its checkpoints if there are any. Ray must be connected.
+
+    Args:
+        show: given a `Progress` now and then.
+        say: given a line about what was decided.
+
+    Returns:
+        the artifact's digest. An artifact of the same settings and data is left as it is.
+
+    Raises:
+        SourceError, SchemaError, ConfigError, OutputTakenError, StorageError, TrainingError,
+        ClusterError.
+    """
+    check_params(config.model)
+    storage.preflight(config.output)
+    source, codec, data = _prepare(config, say)
+    name = fingerprint(config, codec, data if data is not None else source)
+    existing = _existing(config, name)
+    if existing is not None:
+        say(f"artifact {existing[:12]} is already trained")
+        return existing
+    board = Board.remote()
+    job = Job(config, codec, name, None if data is None else ray.put(data), board)
+    with watching(board, show):
+        _fit(job, source)
+    error = ray.get(board.error.remote())
+    if error is not None:
+        raise error
+    return Artifact.load(config.place("artifact")).digest
+
+
+def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, Encoded | None]:
+    source, codec = open_data(config.data)
+    say(f"{source.rows:,} rows at {source.uri}")
+    fit_codec(source, codec, cluster_map)
+    cleaning, spec = codec.cleaning, codec.spec
+    if cleaning is not None and cleaning.unreadable:
+        say(f"skipped {cleaning.unreadable} of {cleaning.rows} unreadable:")
+        for name, reason in cleaning.examples:
+            say(f"  {name}: {reason}")
+    gigabytes = spec.rows * _row_bytes(spec.shape) / 1e9
+    stream = config.data.stream == "always" or (
+        config.data.stream == "auto" and gigabytes > config.data.memory_gb
+    )
+    where = "streams through Ray Data" if stream else "stays in memory"
+    say(f"encoded to {spec.shape}, {gigabytes:.3g} GB: {where}")
+    return source, codec, None if stream else encode_all(source, codec, cluster_map)
+
+
+def _row_bytes(shape: tuple[int, ...]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
+def _existing(config: Config, name: str) -> str | None:
+    try:
+        found = Artifact.load(config.place("artifact"))
+    except NotFoundError:
+        return None
+    if found.card.get("fingerprint") != name:
+        raise OutputTakenError(
+            f"output: {config.place('artifact')} was trained with other settings or data",
+            "choose another output, restore the settings, or delete the artifact",
+        )
+    return found.digest
+
+
+def _fit(job: Job, source: Source) -> None:
+    config, cluster = job.config, job.config.cluster
+    place = config.place("checkpoints", "ray")
+    filesystem, path = storage.filesystem(place)
+    resources = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker={k: v for k, v in resources.items() if v},
+        ),
+        run_config=ray.train.RunConfig(
+            # The name is the run's identity when the driver comes back.
+            name=f"train-{job.fingerprint[:16]}",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+        ),
+        torch_config=TorchConfig(backend=None if cluster.gpus_per_worker else "gloo"),
+        datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},
+    )
+    with unwrapped():
+        trainer.fit()
+    storage.delete_tree(place)
+
+
+def _worker(settings: dict[str, Any]) -> None:
+    job: Job = settings["job"]
+    if ray.get(job.board.error.remote()) is not None:
+        return  # Trying again is no use; the driver raises what is on the board.
+    try:
+        _train_here(job)
+    except SynthRayError as error:
+        ray.get(job.board.fail.remote(error))
+        raise
+
+
+def _train_here(job: Job) -> None:
+    config = job.config
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(config.cluster.cpus_per_worker)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = ray.train.torch.get_device() if config.cluster.gpus_per_worker else "cpu"
+    rows = Rows.share(config.train.batch_size, rank, workers)
+    engine = new_engine(config, job.codec, rows, device)
+    store = CheckpointStore(
+        config.place("checkpoints"), job.fingerprint, config.train.keep_checkpoints
+    )
+    hooks = Hooks(
+        on_progress=lambda progress: job.board.post.remote(progress),
+        on_eval=lambda progress, engine: _on_eval(job, rank, progress, engine),
+    )
+    batches = _batches(job, rank, workers)
+    history = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
+    if rank == 0:
+        _save_artifact(job, engine, history)
+
+
+def _batches(job: Job, rank: int, workers: int) -> Batches:
+    config = job.config
+    if job.data is None:
+        return StreamBatches(config, ray.train.get_dataset_shard("train"), workers)
+    data = ray.get(job.data)
+    return MemoryBatches(data, config.train.batch_size, config.seed, rank, workers)
+
+
+def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:
+    if rank == 0:
+        sheet = picture(engine, job.codec)
+        if sheet is not None:
+            place = job.config.place("samples", f"step-{progress.step:09d}.png")
+            storage.write_bytes(place, sheet)
+    ray.train.report({"step": progress.step, **progress.terms})
+    return False
+
+
+def _save_artifact(job: Job, engine: Engine, history: list[dict[str, float]]) -> None:
+    weights = engine.sampler_state()
+    card = {
+        "source": job.config.data.source,
+        "rows": job.codec.spec.rows,
+        "steps": engine.step,
+        "batch_size": job.config.train.batch_size,
+        "seed": job.config.seed,
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "losses": history[-1] if history else {},
+        "fingerprint": job.fingerprint,
+    }
+    artifact.save(job.config.place("artifact"), job.config.model, weights, job.codec, card)

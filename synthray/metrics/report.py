@@ -1,0 +1,248 @@
+"""The report: one HTML page that stands alone, and the same as JSON.
+
+Functions here take plain data and return text: who measured what, and where the page goes, is the
+caller's business. The page has no scripts and loads nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from synthray.errors import UsageError
+from synthray.metrics.gates import GateResult
+from synthray.metrics.panel import Score
+from synthray.metrics.utility import Accuracy, Utility
+
+PNG = b"\x89PNG\r\n\x1a\n"
+FORMAT = 1
+
+# By the first word of a value's name: title, what it tells, what it cannot tell.
+_TELLS = {
+    "frechet": (
+        "Fréchet distance",
+        "Distance between the means and covariances of features; sees missing variety and wrong "
+        "looks alike.",
+        "Biased by the number of rows; blind to anything beyond means and covariances, and to "
+        "copies of real rows.",
+    ),
+    "kernel": (
+        "Kernel distance",
+        "Distance between the distributions of features, without bias; may fall below 0.",
+        "Noisy on few rows: read it beside its standard deviation.",
+    ),
+    "score": (
+        "Inception score",
+        "Whether rows are clear cases of a class, and all classes appear.",
+        "Never looks at real data; says nothing of variety within a class.",
+    ),
+    "precision": (
+        "Precision",
+        "Share of synthetic rows that look like some real row.",
+        "High also when few kinds of rows are made; one odd real row can vouch for many.",
+    ),
+    "recall": (
+        "Recall",
+        "Share of real rows that synthetic rows resemble: variety.",
+        "Grows when synthetic rows scatter widely.",
+    ),
+    "density": (
+        "Density",
+        "How deep among real rows synthetic ones lie; may exceed 1. Robust precision.",
+        "High also when all rows sit in the densest spot.",
+    ),
+    "coverage": (
+        "Coverage",
+        "Share of real rows with a synthetic neighbour. Robust recall.",
+        "Depends on the number of rows: compare with the floor.",
+    ),
+}
+_TELLS |= {"fid": _TELLS["frechet"], "kid": _TELLS["kernel"], "is": _TELLS["score"]}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A contact sheet.
+
+    Attributes:
+        caption: what it shows, 'Real' or 'Synthetic'.
+        png: PNG bytes.
+    """
+
+    caption: str
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of a labelled data set.
+
+    Attributes:
+        label: its name.
+        real_rows: number of real rows.
+        synthetic_rows: number of synthetic rows.
+        scores: further numbers by name, the same names in every row.
+    """
+
+    label: str
+    real_rows: int
+    synthetic_rows: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the report tells.
+
+    Attributes:
+        title: the page's heading.
+        compared: what was compared, in order: source, rows, artifact digest, seed …
+        extractor: (name, SHA-256 of its weights).
+        scores: of `with_floor`.
+        utility: TSTR beside TRTR, if the rows have labels.
+        gates: of `check_gates`.
+        classes: per-class rows, if the rows have labels.
+        pictures: shown side by side.
+        notes: what the reader must know about these numbers.
+        environment: versions and machine.
+        created: a date for the reader.
+    """
+
+    title: str
+    compared: Mapping[str, str | int]
+    extractor: tuple[str, str]
+    scores: Mapping[str, Score]
+    utility: Utility | None = None
+    gates: Sequence[GateResult] = ()
+    classes: Sequence[ClassRow] = ()
+    pictures: Sequence[Picture] = ()
+    notes: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+
+
+def report_html(report: Report) -> str:
+    """A self-contained page.
+
+    Raises:
+        UsageError: a picture that is not PNG.
+    """
+    environment = Environment(
+        loader=PackageLoader("synthray.metrics"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["percent"] = _percent
+    utility = report.utility
+    return environment.get_template("report.html").render(
+        report=report,
+        missed=sum(not gate.passed for gate in report.gates),
+        scores=[_score_row(name, score) for name, score in report.scores.items()],
+        training=[]
+        if utility is None
+        else [
+            ("synthetic rows (TSTR)", _accuracy(utility.tstr)),
+            ("real rows (TRTR)", _accuracy(utility.trtr)),
+        ],
+        class_columns=list(report.classes[0].scores) if report.classes else [],
+        most_rows=max((max(c.real_rows, c.synthetic_rows) for c in report.classes), default=1),
+        pictures=[(picture.caption, _data_uri(picture)) for picture in report.pictures],
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The same as plain JSON data, without the pictures. NaN and infinity become null."""
+    utility = report.utility
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "title": report.title,
+        "created": report.created,
+        "compared": dict(report.compared),
+        "extractor": {"name": report.extractor[0], "sha256": report.extractor[1]},
+        "scores": {name: dict(score) for name, score in report.scores.items()},
+        "utility": None
+        if utility is None
+        else {
+            "tstr": _accuracy(utility.tstr),
+            "trtr": _accuracy(utility.trtr),
+            "ratio": utility.ratio,
+            "steps": utility.steps,
+        },
+        "gates": [asdict(gate) for gate in report.gates],
+        "passed": all(gate.passed for gate in report.gates),
+        "classes": [
+            {
+                "label": row.label,
+                "real_rows": row.real_rows,
+                "synthetic_rows": row.synthetic_rows,
+                "scores": dict(row.scores),
+            }
+            for row in report.classes
+        ],
+        "notes": list(report.notes),
+        "environment": dict(report.environment),
+    }
+    clean: dict[str, Any] = _finite(data)
+    return clean
+
+
+def _score_row(name: str, score: Score) -> dict[str, Any]:
+    title, tells, silent = _TELLS.get(name.partition("_")[0], (name, "", ""))
+    floor, value = score["floor"], score["value"]
+    # How much of the way to real data: floor / value where lower is better, else value / floor.
+    reached = None
+    if floor is not None and floor > 0:
+        if score["better"] == "higher":
+            reached = value / floor
+        else:
+            reached = floor / value if value > 0 else 1.0
+    return {
+        **score,
+        "name": name,
+        "title": title,
+        "tells": tells,
+        "silent": silent,
+        "std": score.get("std"),
+        "reached": None if reached is None else min(1.0, max(0.0, reached)),
+    }
+
+
+def _accuracy(accuracy: Accuracy) -> dict[str, float]:
+    low, high = accuracy.interval
+    return {"accuracy": accuracy.value, "low": low, "high": high, "rows": accuracy.rows}
+
+
+def _data_uri(picture: Picture) -> str:
+    if not picture.png.startswith(PNG):
+        raise UsageError(f"picture {picture.caption!r} is not PNG", "give PNG bytes")
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
+
+
+def _number(value: float | None) -> str:
+    """Four significant digits, thousands separated; an en dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or (abs(value) >= 1e4 and math.isfinite(value)):
+        return f"{value:,.0f}"
+    text = f"{value:.4g}"
+    return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,0 +1,125 @@
+"""The interface of generative models: what a family must offer to be trained and sampled."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from synthray.config import Strict
+from synthray.data.codec import DataSpec
+from synthray.rng import BatchRandom
+
+
+class OptimizerConfig(Strict):
+    """How one phase moves its parameters."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(2e-4, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: from lr to lr x final over the whole training"
+    )
+    final: float = Field(0.0, ge=0, le=1, description="the last learning rate, as a share of lr")
+
+    def rate(self, progress: float) -> float:
+        """The learning rate after a share of the training, 0 … 1."""
+        if self.schedule == "constant":
+            return self.lr
+        share = (1 + math.cos(math.pi * progress)) / 2
+        return self.lr * (self.final + (1 - self.final) * share)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.name == "adam":
+            return torch.optim.Adam(
+                parameters,
+                lr=self.lr,
+                betas=(float(self.beta1), float(self.beta2)),
+                weight_decay=self.weight_decay,
+            )
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training step: some modules move, all others stand still.
+
+    ``modules`` are attribute names of the model.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    optimizer: OptimizerConfig
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a phase minimises, and the terms to show."""
+
+    total: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real rows. x: float32 [n, *shape]; cond: int64 [n, conditions]."""
+
+    x: Tensor
+    cond: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A family. Subclasses are built as ``Family(config, spec)`` and say in ``sampler`` which of
+    their modules are needed to sample: those are averaged (EMA) and make up the artifact.
+    """
+
+    Config: ClassVar[type[Strict]]
+    sampler: ClassVar[tuple[str, ...]]
+    conditional: ClassVar[bool] = True
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of a step, in order."""
+
+    @abstractmethod
+    def loss(self, phase: str, batch: Batch, rng: BatchRandom) -> Loss:
+        """The loss of a phase on this process's rows; a mean over them."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: BatchRandom, cond: Tensor | None = None) -> Tensor:
+        """New rows, [n, *shape]. cond: int64 [n, conditions], or None without conditions."""
+
+    def sampler_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        for name in self.sampler:
+            yield name, getattr(self, name)
+
+
+def one_hot(cond: Tensor | None, spec: DataSpec) -> Tensor | None:
+    """Condition indices [n, conditions] as concatenated one-hot vectors [n, sum of sizes]."""
+    if not spec.conditions or cond is None:
+        return None
+    parts = [
+        nn.functional.one_hot(cond[:, i], size).float() for i, size in enumerate(spec.conditions)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def join_condition(x: Tensor, cond: Tensor | None, spec: DataSpec) -> Tensor:
+    """[n, d] and the conditions to [n, d + sum of sizes]."""
+    hot = one_hot(cond, spec)
+    return x if hot is None else torch.cat([x, hot.to(x.dtype)], dim=1)

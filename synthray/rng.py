@@ -1,0 +1,107 @@
+"""Counter-based random streams: every random number is a pure function of its address.
+
+A stream is addressed by (seed, purpose, counters...). Philox 4x64-10 (Salmon et al. 2011,
+"Parallel random numbers: as easy as 1, 2, 3") takes the address as its key and counter, so a
+stream can be opened anywhere, in any order, by any process, without a state to keep or to send.
+
+The purpose (``"block"``, ``"step"`` ...) is hashed into the key, so streams with different
+purposes never overlap. ``STREAM`` names the recipe; an artifact records it, and a change of the
+recipe must change the name, for it changes every byte of every virtual dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+STREAM = "philox4x64-ziggurat-1"
+MAX_SEED = 2**63 - 1
+
+
+def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """Open the stream at address (seed, purpose, *counters).
+
+    Args:
+        seed: 0 … 2^63 - 1.
+        purpose: what the numbers are for; separates streams with equal counters.
+        counters: up to three non-negative integers, each below 2^64.
+
+    The address fills the Philox key (128 bits: seed and purpose) and the upper three words of
+    the counter; the lowest word counts within the stream, so 2^66 words may be drawn from each.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be within 0 … 2^63 - 1, got {seed}")
+    if len(counters) > 3 or any(c < 0 for c in counters):
+        raise ValueError(f"at most three non-negative counters address a stream, got {counters}")
+    words = [0, *counters] + [0] * (3 - len(counters))
+    tag = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
+    key = np.array([seed, tag], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array(words, dtype=np.uint64)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that this process holds of a batch that is drawn as a whole.
+
+    ``Rows(256, 128, 256)`` is the second half of a batch of 256.
+    """
+
+    total: int
+    start: int
+    stop: int
+
+    @classmethod
+    def all(cls, total: int) -> Rows:
+        return cls(total, 0, total)
+
+    @classmethod
+    def share(cls, total: int, rank: int, workers: int) -> Rows:
+        """The share of worker ``rank`` of ``workers``; shares are equal, in order of rank."""
+        if total % workers:
+            raise ValueError(f"{total} rows do not divide among {workers} workers")
+        size = total // workers
+        return cls(total, rank * size, (rank + 1) * size)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class BatchRandom:
+    """Random tensors for the rows of one batch.
+
+    Numbers are drawn for the whole batch and cut to ``rows``: the workers of a data-parallel
+    group together see exactly what a single worker would.
+    """
+
+    def __init__(
+        self, generator: np.random.Generator, rows: Rows, device: torch.device | str = "cpu"
+    ) -> None:
+        self._generator = generator
+        self.rows = rows
+        self.device = torch.device(device)
+
+    def _cut(self, whole: np.ndarray) -> torch.Tensor:
+        part = torch.from_numpy(whole[self.rows.start : self.rows.stop])
+        return part.to(self.device)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal float32, [rows, *shape]."""
+        size = (self.rows.total, *shape)
+        return self._cut(self._generator.standard_normal(size, dtype=np.float32))
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Uniform float32 in [0, 1), [rows, *shape]."""
+        size = (self.rows.total, *shape)
+        return self._cut(self._generator.random(size, dtype=np.float32))
+
+    def choice(self, weights: Sequence[float] | np.ndarray) -> torch.Tensor:
+        """Indices drawn with probability proportional to ``weights``, int64 [rows]."""
+        cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
+        point = self._generator.random(self.rows.total) * cumulative[-1]
+        # side="right" never lands on a zero-weight entry.
+        index = np.searchsorted(cumulative, point, side="right")
+        return self._cut(np.minimum(index, len(cumulative) - 1).astype(np.int64))

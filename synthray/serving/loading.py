@@ -1,0 +1,46 @@
+"""From an artifact's URI to a model that can be served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthray import storage
+from synthray.artifact import Artifact
+from synthray.errors import NotFoundError
+from synthray.sampling.virtual import VirtualDataset
+from synthray.serving.models import Images, ServedModel, Where
+
+
+def load_model(uri: str) -> ServedModel:
+    """Read and verify an artifact, and the scores of the run that it came from.
+
+    Args:
+        uri: an artifact's folder, local or s3://; ``../report.json`` beside it holds the scores.
+
+    Raises:
+        ArtifactError: the artifact is corrupt or too new.
+        NotFoundError: there is none.
+    """
+    artifact = Artifact.load(uri)
+
+    def open_rows(seed: int, where: Where, images: Images) -> VirtualDataset:
+        return VirtualDataset(artifact, seed=seed, where=where, images=images)
+
+    return ServedModel(
+        digest=artifact.digest,
+        schema=artifact.schema,
+        open=open_rows,
+        card=artifact.card,
+        scores=_scores(uri),
+    )
+
+
+def _scores(uri: str) -> Mapping[str, Any] | None:
+    parent, slash, _ = uri.rstrip("/").rpartition("/")
+    try:
+        report = storage.read_json(storage.join(parent if slash else ".", "report.json"))
+    except NotFoundError:
+        return None
+    scores = report.get("scores", report) if isinstance(report, dict) else None
+    return scores if isinstance(scores, dict) else None

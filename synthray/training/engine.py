@@ -1,0 +1,136 @@
+"""One training step, and the state that it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synthray import rng
+from synthray.config import TrainConfig
+from synthray.errors import NonFiniteError
+from synthray.models.base import Batch, GenerativeModel, Loss, OptimizerConfig, Phase
+from synthray.rng import BatchRandom, Rows
+from synthray.training.averaging import average
+from synthray.training.ema import EMA
+
+
+class Engine:
+    """A model, its average, its optimizers and the step counter.
+
+    Every random number of a step comes from a stream addressed by (seed, step, phase), drawn for
+    the global batch: there is no random state to save, and the worker count does not change it.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        config: TrainConfig,
+        *,
+        seed: int,
+        rows: Rows,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.seed, self.rows = config, seed, rows
+        self.step = 0
+        self.ema = EMA(self.model, config.ema_decay)
+        self.phases = model.phases()
+        self.optimizers = {
+            phase.name: phase.optimizer.build(self._parameters(phase)) for phase in self.phases
+        }
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Move every phase once; returns the terms of the losses, on this worker's rows."""
+        self.model.train()
+        terms: dict[str, Tensor] = {}
+        for index, phase in enumerate(self.phases):
+            self._set_rate(phase.optimizer, self.optimizers[phase.name])
+            for repeat in range(phase.repeats):
+                address = len(self.phases) * repeat + index
+                loss = self._phase_step(phase, batch, self._random(address))
+                terms |= {name: term.detach() for name, term in loss.terms.items()}
+        self.step += 1
+        self.ema.update(self.model, self.step)
+        return terms
+
+    def _phase_step(self, phase: Phase, batch: Batch, random: BatchRandom) -> Loss:
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            loss = self.model.loss(phase.name, batch, random)
+        parameters = self._parameters(phase)
+        gradients = torch.autograd.grad(loss.total, parameters)
+        # The loss travels with the gradients, so that all workers agree on whether to stop.
+        *gradients, total = average([*gradients, loss.total.detach()])
+        self._check_finite(phase, total, gradients)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[phase.name].step()
+        self.optimizers[phase.name].zero_grad(set_to_none=True)
+        return loss
+
+    def _random(self, address: int) -> BatchRandom:
+        return BatchRandom(rng.stream(self.seed, "step", self.step, address), self.rows, self.device)
+
+    def _parameters(self, phase: Phase) -> list[nn.Parameter]:
+        return [p for name in phase.modules for p in getattr(self.model, name).parameters()]
+
+    def _set_rate(self, settings: OptimizerConfig, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(self.step / self.config.steps)
+
+    def _check_finite(self, phase: Phase, loss: Tensor, gradients: Sequence[Tensor]) -> None:
+        norms = torch._foreach_norm(list(gradients))
+        if not torch.isfinite(loss + torch.stack(norms).sum()):
+            raise NonFiniteError(
+                f"phase {phase.name!r}, step {self.step}: the loss or a gradient is not finite "
+                f"(loss {loss.item():g})",
+                "lower the learning rate under model.params; training resumes from the last "
+                "checkpoint",
+            )
+
+    # --- state ---------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that the next step depends on, by name."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.sampler_state().items()}
+        for name, key, slot, value in self._optimizer_slots():
+            tensors[f"optimizer.{name}.{key}.{slot}"] = value
+        return tensors
+
+    def sampler_state(self) -> dict[str, Tensor]:
+        """The averaged weights that sampling needs, by name."""
+        return {
+            f"{name}.{key}": value
+            for name, module in self.ema.model.sampler_modules()
+            for key, value in module.state_dict().items()
+        }
+
+    def load_state(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Take up the state of `state` after ``step`` steps."""
+
+        def section(prefix: str) -> dict[str, Tensor]:
+            return {
+                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+            }
+
+        self.model.load_state_dict(section("model."))
+        self.ema.model.load_state_dict(section("ema."), strict=False)
+        for name, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Any]] = {}
+            for path, value in section(f"optimizer.{name}.").items():
+                key, slot = path.split(".", 1)
+                slots.setdefault(int(key), {})[slot] = value
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+        self.step = step
+
+    def _optimizer_slots(self) -> Iterator[tuple[str, int, str, Tensor]]:
+        for name, optimizer in self.optimizers.items():
+            for key, slots in optimizer.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    if isinstance(value, Tensor):
+                        yield name, key, slot, value

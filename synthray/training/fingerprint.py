@@ -1,0 +1,35 @@
+"""What the weights of a run depend on, as one short name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from synthray import rng
+from synthray.config import Config
+from synthray.data.codec import Codec, Encoded
+from synthray.data.source import Source
+
+NOT_WEIGHTS = {"eval_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
+"""Settings of ``train`` that say when to look and to save, not what to learn."""
+
+
+def fingerprint(config: Config, codec: Codec, data: Encoded | Source) -> str:
+    """SHA-256 over the settings and the data, hex.
+
+    Data in memory counts by its encoded bytes; data that streams, by the listing of its chunks.
+    """
+    settings = {
+        "seed": config.seed,
+        "codec": codec.to_json(),
+        "model": config.model.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude=NOT_WEIGHTS),
+        "stream": rng.STREAM,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    if isinstance(data, Encoded):
+        digest.update(memoryview(data.x).cast("B"))
+        digest.update(memoryview(data.cond).cast("B"))
+    else:
+        digest.update(repr(list(data.chunks)).encode())
+    return digest.hexdigest()
