@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,12 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from synthray import models, rng, storage
-from synthray.config import ModelConfig
+from synthray.config import Config, ModelConfig
 from synthray.data.codec import Codec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.schema import Schema
-from synthray.errors import ArtifactError, NotFoundError
+from synthray.errors import ArtifactError, ConfigError, NotFoundError
 from synthray.models.base import GenerativeModel
+from synthray.training.engine import Engine
 from synthray.version import __version__
 
 FORMAT = 1
@@ -76,32 +77,70 @@ class Artifact:
         return {"family": self.manifest.model.name, **self.manifest.card}
 
     @classmethod
-    def load(cls, uri: str) -> Self:
+    def load(cls, uri: str, trust: Collection[str] = ()) -> Self:
         """Read an artifact and check every byte of it against its digest.
+
+        Args:
+            trust: families that the artifact may name though they are neither built in nor entry
+                points of installed packages, as module:Class. Such a module is imported, and so
+                its code runs: that is for the caller to allow, never for the artifact.
 
         Raises:
             NotFoundError: no artifact at ``uri``.
-            ArtifactError: corrupt, or written by a newer version.
+            ArtifactError: corrupt, written by a newer version, or of a family not trusted.
         """
         try:
-            tree = storage.read_json(storage.join(uri, "artifact.json"))
+            data = storage.read_bytes(storage.join(uri, "artifact.json"))
         except NotFoundError as error:
             raise NotFoundError(
                 f"no artifact at {uri}", "give the folder that holds artifact.json"
             ) from error
-        except ValueError as error:
-            raise ArtifactError(f"{uri}/artifact.json is not JSON", "train again") from error
-        manifest = _check_manifest(uri, tree)
+        manifest = _check_manifest(uri, data)
+        _check_family(uri, manifest.model.name, trust)
         weights = _read(uri, "model.safetensors", manifest)
-        codec_tree = json.loads(_read(uri, "codec.json", manifest))
-        codec = CODECS[codec_tree["kind"]].from_json(codec_tree)
-        model = models.build(manifest.model, codec.spec)
+        codec = _load_codec(uri, _read(uri, "codec.json", manifest))
+        try:
+            model = models.build(manifest.model, codec.spec)
+        except ConfigError as error:
+            raise ArtifactError(
+                f"{uri}: its family {manifest.model.name!r} cannot be built: {error.what}",
+                f"it was trained with synthray {manifest.synthray}; use the same family and version",
+            ) from error
         _load_weights(uri, model, weights)
         model = model.eval().requires_grad_(False)
         return cls(manifest, model.to(memory_format=torch.channels_last), codec)  # type: ignore[call-overload]
 
 
-def _check_manifest(uri: str, tree: Any) -> Manifest:
+def save_trained(
+    config: Config,
+    engine: Engine,
+    codec: Codec,
+    history: Sequence[Mapping[str, float]],
+    fingerprint: str,
+) -> str:
+    """Write the artifact of a finished training under the config's output; returns the digest."""
+    weights = engine.sampler_state()
+    card = {
+        "source": config.data.source,
+        "rows": codec.spec.rows,
+        "steps": engine.step,
+        "batch_size": config.train.batch_size,
+        "seed": config.seed,
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "losses": dict(history[-1]) if history else {},
+        "fingerprint": fingerprint,
+    }
+    return save(config.place("artifact"), config.model, weights, codec, card)
+
+
+def _check_manifest(uri: str, data: bytes) -> Manifest:
+    try:
+        tree = json.loads(data)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{uri}/artifact.json is corrupt: it is not JSON ({error})",
+            "copy the artifact again, or train again",
+        ) from error
     found = tree.get("format") if isinstance(tree, dict) else None
     if isinstance(found, int) and found > FORMAT:
         raise ArtifactError(
@@ -128,8 +167,31 @@ def _check_manifest(uri: str, tree: Any) -> Manifest:
     return manifest
 
 
+def _check_family(uri: str, name: str, trust: Collection[str]) -> None:
+    if not (models.installed(name) or name in trust):
+        raise ArtifactError(
+            f"{uri} names the family {name!r}, which is not installed as one; loading it would "
+            "run that module's code",
+            "install the package that offers it as an entry point of the group synthray.models, "
+            "or, if you trust it, name it as model.name in the config or as trust= in Python",
+        )
+
+
+def _load_codec(uri: str, data: bytes) -> Codec:
+    tree = json.loads(data)
+    kind = tree.get("kind") if isinstance(tree, dict) else None
+    if kind not in CODECS:
+        raise ArtifactError(f"{uri}/codec.json has the unknown kind {kind!r}", "upgrade synthray")
+    return CODECS[kind].from_json(tree)
+
+
 def _read(uri: str, name: str, manifest: Manifest) -> bytes:
-    data = storage.read_bytes(storage.join(uri, name))
+    try:
+        data = storage.read_bytes(storage.join(uri, name))
+    except NotFoundError as error:
+        raise ArtifactError(
+            f"{uri} is incomplete: {name} is missing", "copy the artifact again, or train again"
+        ) from error
     actual = hashlib.sha256(data).hexdigest()
     if actual != manifest.files.get(name):
         raise ArtifactError(

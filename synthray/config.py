@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from synthray import rng, storage
-from synthray.errors import ConfigError, NotFoundError
+from synthray.errors import ConfigError, NotFoundError, UsageError
 
 BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
 
+
+
+def _holds_tuple(annotation: Any) -> bool:
+    parts = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    return any((typing.get_origin(part) or part) is tuple for part in parts)
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _is_plain(value: Any) -> Any:
+    if not isinstance(value, bool | int | str):
+        raise ValueError("must be text, an integer, true or false")
+    return value
+
+
 Rows = Annotated[int, Field(ge=1)]
+Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
 
 
 class Strict(BaseModel):
     """A config section: unknown keys and silent conversions are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list_as_tuple(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML and JSON have no tuples."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        return tuple(value) if _holds_tuple(annotation) and isinstance(value, list) else value
 
 
 class DataConfig(Strict):
@@ -90,7 +125,7 @@ class GenerateConfig(Strict):
     rows: Rows = 10_000
     seed: int = Field(0, ge=0, le=rng.MAX_SEED)
     shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
-    where: dict[str, bool | int | str] = Field({}, description="condition values to fix")
+    where: dict[str, Plain] = Field({}, description="condition values to fix")
     images: Literal["png", "tensor"] = "png"
     license: str = Field("unspecified", description="the licence of the data set, for its card")
 
@@ -187,7 +222,7 @@ def load(uri: str, overrides: Sequence[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{uri} is not UTF-8 text", "give a YAML file") from error
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = _read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{uri} is not valid YAML: {error}", "correct the line named") from error
     return parse(tree, overrides, where=uri)
@@ -195,8 +230,12 @@ def load(uri: str, overrides: Sequence[str] = ()) -> Config:
 
 def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Config:
     """Check a config given as plain data; see `load`."""
+    tree = {} if tree is None else copy.deepcopy(tree)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where} holds {type(tree).__name__}, not keys", "see synthray init")
+        raise ConfigError(
+            f"{where} holds {type(tree).__name__} {tree!r}, not keys with values",
+            "write a config with: synthray init SOURCE",
+        )
     problems: list[str] = []
     for item in overrides:
         problem = _override(tree, item)
@@ -209,7 +248,8 @@ def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Co
     else:
         problems += _cross_checks(config)
         if not problems:
-            return config
+            # Other processes have other working directories.
+            return config.model_copy(update={"output": storage.absolute(config.output)})
     raise config_error(where, problems)
 
 
@@ -226,6 +266,11 @@ def _cross_checks(config: Config) -> Iterable[str]:
             f"train.batch_size: {config.train.batch_size} rows do not divide among "
             f"cluster.workers = {config.cluster.workers}; use a multiple"
         )
+    for key, uri in (("output", config.output), ("data.source", config.data.source)):
+        try:
+            storage.absolute(uri)
+        except UsageError as error:
+            yield f"{key}: {error.what}; {error.remedy}"
     if config.evaluate.features == "inception" and not config.evaluate.weights:
         yield "evaluate.weights: missing; features 'inception' needs the weights file's path or URI"
 
@@ -235,14 +280,16 @@ def _override(tree: dict[str, Any], item: str) -> str | None:
     if not equals or not key:
         return f"{item}: not of the form key=value, such as train.steps=100"
     try:
-        value = yaml.safe_load(text)
+        value = _read_yaml(text)
     except yaml.YAMLError:
         return f"{key}: the value {text!r} is not valid YAML; quote it"
     *path, last = key.split(".")
     for part in path:
-        tree = tree.setdefault(part, {})
+        if tree.get(part) is None:
+            tree[part] = {}
+        tree = tree[part]
         if not isinstance(tree, dict):
-            return f"{key}: {part!r} holds a value, not a section"
+            return f"{key}: {part!r} holds the value {tree!r}, not a section; remove one of the two"
     tree[last] = value
     return None
 
@@ -250,6 +297,17 @@ def _override(tree: dict[str, Any], item: str) -> str | None:
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
     """One line a problem: the dotted key, the value, what is wrong, what to do."""
     return [_explain_one(detail, model, prefix) for detail in error.errors()]
+
+
+_MUST_BE = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a section with keys of its own",
+    "float_type": "must be a number, without quotes",
+    "int_type": "must be an integer, without quotes or a decimal point",
+    "list_type": "must be a list, such as [a, b]",
+    "model_type": "must be a section with keys of its own",
+    "string_type": "must be text; put it in quotes",
+}
 
 
 def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
@@ -262,34 +320,86 @@ def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> s
         return f"{key}: unknown key; {hint}"
     if detail["type"] == "missing":
         return f"{key}: missing; add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _MUST_BE.get(detail["type"], message[0].lower() + message[1:])
     return f"{key}: {message} (got {detail['input']!r})"
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """The known keys of the section at ``path``."""
+    found: Any = model
     for part in path:
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        inner = _section(field.annotation) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return [field.alias or name for name, field in model.model_fields.items()]
+        found = _inside(found, part)
+    fields = found.model_fields if _is_section(found) else {}
+    return [field.alias or name for name, field in fields.items()]
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The config section in an annotation such as ``Gate`` or ``Gate | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = (_section(part) for part in typing.get_args(annotation))
-        return next((part for part in found if part), None)
-    return None
+def _inside(annotation: Any, key: str) -> Any:
+    """What may stand under a key of a section, or of a dict; of ``Gate | None`` it is Gate."""
+    if _is_section(annotation):
+        fields = annotation.model_fields.items()
+        annotation = next((f.annotation for name, f in fields if key in (name, f.alias)), None)
+    elif typing.get_origin(annotation) is dict:
+        annotation = typing.get_args(annotation)[1]
+    else:
+        annotation = None
+    parts = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    return next((part for part in parts if part is not types.NoneType), None)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def dump(config: Config) -> str:
     """The config as YAML, every key with its value."""
-    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
+    tree = config.model_dump(mode="json", by_alias=True)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+# YAML. PyYAML follows version 1.1, to which `2e-4` is text, `no` is false, `012` is ten, `1:30` is
+# ninety and `2024-13-45` a crash. These are the plain values of YAML 1.2, and 1_000.
+
+_PLAIN_VALUES = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would take for something else than text."""
+
+
+for _tag, _pattern, _first in _PLAIN_VALUES:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
+        )
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 

@@ -35,8 +35,10 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be within 0 … 2^63 - 1, got {seed}")
-    if len(counters) > 3 or any(c < 0 for c in counters):
-        raise ValueError(f"at most three non-negative counters address a stream, got {counters}")
+    if len(counters) > 3 or any(not 0 <= c < 2**64 for c in counters):
+        raise ValueError(
+            f"at most three counters, each 0 … 2^64 - 1, address a stream, got {counters}"
+        )
     words = [0, *counters] + [0] * (3 - len(counters))
     tag = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
     key = np.array([seed, tag], dtype=np.uint64)

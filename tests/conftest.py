@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from s3server import S3Server
+
+
+if os.environ.get("SYNTHRAY_TEST_WITHOUT_RAY"):
+    # Importing Ray now raises ImportError, as on a machine that does not have it.
+    sys.modules["ray"] = None  # type: ignore[assignment]
+
+# Before Ray is first imported: it reads the mode once.
+os.environ["RAY_AUTH_MODE"] = "disabled"
 
 
 @pytest.fixture(scope="session")

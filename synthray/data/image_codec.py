@@ -235,7 +235,10 @@ class ImageCodec:
                 columns.append(values.take(pa.array(cond[:, position].numpy())))
                 position += 1
             elif images_as == "tensor":
-                columns.append(pa.FixedShapeTensorArray.from_numpy_ndarray(pixels))
+                # Not from_numpy_ndarray: it takes the axes of one channel for permuted.
+                size = kind.storage_type.list_size
+                cells = pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), size)
+                columns.append(pa.ExtensionArray.from_storage(kind, cells))
             else:
                 encoded = pa.array([images.png(image) for image in pixels], pa.binary())
                 paths = pa.nulls(len(pixels), pa.string())

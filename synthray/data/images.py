@@ -28,9 +28,12 @@ class UnreadableImageError(Exception):
 def is_image_type(kind: pa.DataType) -> bool:
     """Whether an Arrow type holds images: the bytes struct, or a [h, w(, c)] uint8 tensor."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        return kind.value_type == pa.uint8() and len(kind.shape) in (2, 3)
+        shape = [kind.shape[axis] for axis in kind.permutation or range(len(kind.shape))]
+        pixels = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 2, 3, 4))
+        return bool(kind.value_type == pa.uint8() and pixels)
     return pa.types.is_struct(kind) and any(
-        field.name == "bytes" and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+        field.name == "bytes"
+        and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
         for field in kind
     )
 
@@ -39,8 +42,9 @@ def cells(column: pa.ChunkedArray) -> Iterator[tuple[bytes | np.ndarray | None, 
     """Each image of a column, undecoded, with its path (or an empty name)."""
     for chunk in column.chunks:
         if isinstance(chunk.type, pa.FixedShapeTensorType):
-            for tensor in chunk.to_numpy_ndarray():
-                yield tensor, ""
+            # Not the whole chunk at once: that refuses missing values.
+            for cell in chunk:
+                yield (cell.to_numpy() if cell.is_valid else None), ""
         else:
             for cell in chunk:
                 value = cell.as_py() or {}
@@ -48,7 +52,10 @@ def cells(column: pa.ChunkedArray) -> Iterator[tuple[bytes | np.ndarray | None, 
 
 
 def open_image(cell: bytes | np.ndarray | None) -> Image.Image:
-    """Decode one cell fully.
+    """Decode one cell fully, to an image of mode L or RGB.
+
+    Of an animation the first frame is taken; transparency is laid on black; 16-bit grey is scaled
+    to 8 bits by the range of the type.
 
     Raises:
         UnreadableImageError: empty, damaged, of an unknown format, or of impossible size.
@@ -60,37 +67,50 @@ def open_image(cell: bytes | np.ndarray | None) -> Image.Image:
             image = Image.fromarray(cell.squeeze(-1) if cell.shape[-1:] == (1,) else cell)
         else:
             image = Image.open(io.BytesIO(cell))
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(f"{image.width} x {image.height} pixels is too large")
-            image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        _check_size(image)
+        image.load()
+        return _flat(image)
+    except (UnreadableImageError, MemoryError):
+        raise
+    # Whatever a decoder raises on damaged bytes: struct.error, KeyError, OverflowError ...
+    except Exception as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UnreadableImageError(reason or type(error).__name__) from error
+
+
+def _check_size(image: Image.Image) -> None:
+    """From the header alone, before memory is taken for the pixels."""
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"{image.width} x {image.height} pixels is too large")
     if min(image.size) < 2:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels is too small")
-    return image
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """L or RGB."""
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.float64)
+        return Image.fromarray((wide / 257.0).clip(0, 255).round().astype(np.uint8))
+    grey = image.mode in ("1", "L", "LA", "La", "F")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("L" if grey else "RGB")
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image carries no colour."""
-    if image.mode in ("1", "L", "LA", "I", "I;16", "F"):
+    """Whether an image of `open_image` carries no colour."""
+    if image.mode == "L":
         return True
-    pixels = np.asarray(image.convert("RGB"))
-    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+    pixels = np.asarray(image)
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def to_pixels(image: Image.Image, side: int, mode: Mode) -> np.ndarray:
-    """Square pixels of an image, uint8 [c, side, side].
+    """Square pixels of an image of `open_image`, uint8 [c, side, side].
 
-    The image is cut to its central square and resized (Lanczos); transparency is laid on black;
-    16-bit grey is scaled to 8 bits by its own range of the type.
+    The image is cut to its central square and resized (Lanczos).
     """
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.float64)
-        image = Image.fromarray((wide / 257.0).clip(0, 255).round().astype(np.uint8))
-    if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     image = image.convert("L" if mode == "grey" else "RGB")
     short = min(image.size)
     if image.size != (short, short):

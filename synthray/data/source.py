@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,7 +52,7 @@ class ParquetChunk:
     columns: tuple[str, ...]
 
     def read(self) -> pa.Table:
-        with storage.open_input(self.uri) as stream:
+        with storage.open_input(self.uri) as stream, _parquet_errors(self.uri):
             return pq.ParquetFile(stream).read_row_groups(
                 list(self.groups), columns=list(self.columns)
             )
@@ -78,6 +81,8 @@ def open_source(uri: str) -> Source:
         SourceError: nothing is there, or nothing that can be read.
         StorageError: the storage does not answer, or denies access.
     """
+    # Chunks are read by other processes, with other working directories.
+    uri = storage.absolute(uri)
     try:
         files = storage.list_files(uri)
     except NotFoundError as error:
@@ -86,7 +91,7 @@ def open_source(uri: str) -> Source:
             "give a folder of images (one sub-folder per class) or of Parquet files",
         ) from error
     # A generated data set keeps its receipts and its card beside the data.
-    tables = [f.uri for f in files if f.uri.endswith(".parquet") and f.size > 0]
+    tables = [f.uri for f in files if f.uri.lower().endswith(".parquet")]
     if tables:
         return _parquet(uri, tables)
     pictures = [f.uri for f in files if f.uri.lower().endswith(images.SUFFIXES)]
@@ -100,20 +105,19 @@ def open_source(uri: str) -> Source:
 
 
 def _folder(uri: str, pictures: list[str]) -> Source:
-    root = uri.rstrip("/") + "/"
-    names = [picture.removeprefix(root) for picture in pictures]
-    folders = [posixpath.dirname(name) for name in names]
-    labelled = all(folders) and len(set(folders)) > 1
-    if any(folders) and not all(folders):
-        stray = next(name for name, folder in zip(names, folders, strict=True) if not folder)
+    entries = sorted(_entry(uri, picture) for picture in pictures)
+    depths = {name.count("/") > 0 for name, _, _ in entries}
+    if len(depths) > 1:
+        stray = next(name for name, _, _ in entries if "/" not in name)
         raise SourceError(
             f"data.source: {uri} mixes class folders with loose images such as {stray}",
             "put every image into the folder of its class, or all into one folder",
         )
-    entries = [(u, n, posixpath.basename(f)) for u, n, f in zip(pictures, names, folders, strict=True)]
+    labelled = len({label for _, label, _ in entries}) > 1
+    files = [(picture, name, label) for name, label, picture in entries]
     chunks = [
-        FolderChunk(tuple(entries[i : i + FILES_PER_CHUNK]), labelled)
-        for i in range(0, len(entries), FILES_PER_CHUNK)
+        FolderChunk(tuple(files[i : i + FILES_PER_CHUNK]), labelled)
+        for i in range(0, len(files), FILES_PER_CHUNK)
     ]
     fields = [pa.field("image", images.STRUCT)]
     if labelled:
@@ -121,32 +125,63 @@ def _folder(uri: str, pictures: list[str]) -> Source:
     return Source(uri, pa.schema(fields), len(entries), chunks)
 
 
+def _entry(uri: str, picture: str) -> tuple[str, str, str]:
+    """(path within the source, label, uri) of an image; the label is its folder's name."""
+    name = picture.removeprefix(uri.rstrip("/") + "/")
+    if picture.lower().startswith("file://"):
+        name = unquote(name)
+    return name, posixpath.basename(posixpath.dirname(name)), picture
+
+
 def _parquet(uri: str, tables: list[str]) -> Source:
     schema: pa.Schema | None = None
     chunks: list[Chunk] = []
     rows = 0
     for name in tables:
-        try:
-            with storage.open_input(name) as stream:
-                file = pq.ParquetFile(stream)
-                if schema is None:
-                    schema = file.schema_arrow.remove_metadata()
-                elif file.schema_arrow.names != schema.names:
-                    raise SourceError(
-                        f"data.source: {name} has the columns {file.schema_arrow.names}, "
-                        f"the first file has {schema.names}",
-                        "keep files of one table in a folder of their own",
-                    )
-                for group in range(file.num_row_groups):
-                    chunks.append(ParquetChunk(name, (group,), tuple(schema.names)))
-                rows += file.metadata.num_rows
-        except pa.ArrowInvalid as error:
+        file, groups, count = _look_at(name)
+        if schema is None:
+            schema = file
+        elif _types(file) != _types(schema):
             raise SourceError(
-                f"data.source: {name} is not a Parquet file: {error}", "remove or replace it"
-            ) from error
+                f"data.source: {name} has the columns {_types(file)}, "
+                f"the first file has {_types(schema)}",
+                "keep files of one table in a folder of their own, with one type a column",
+            )
+        chunks += [ParquetChunk(name, (group,), tuple(schema.names)) for group in range(groups)]
+        rows += count
     if schema is None or rows == 0:
         raise SourceError(f"data.source: {uri} holds no rows", "give a source with data")
     return Source(uri, schema, rows, chunks)
+
+
+def _look_at(name: str) -> tuple[pa.Schema, int, int]:
+    """The schema of a Parquet file, its row groups and its rows."""
+    with storage.open_input(name) as stream, _parquet_errors(name):
+        file = pq.ParquetFile(stream)
+        schema = file.schema_arrow.remove_metadata()
+        return schema, file.num_row_groups, file.metadata.num_rows
+
+
+@contextmanager
+def _parquet_errors(name: str) -> Iterator[None]:
+    """Tell a damaged file from a storage that does not answer."""
+    with storage.translate_errors(name):
+        try:
+            yield
+        except (pa.ArrowInvalid, OSError) as error:
+            # Arrow raises OSError without a number for damage inside a file.
+            if isinstance(error, OSError) and (error.errno or "AWS Error" in str(error)):
+                raise
+            raise SourceError(
+                f"data.source: {name} is not a Parquet file, or damaged: {error}",
+                "remove or replace it",
+            ) from error
+
+
+def _types(schema: pa.Schema) -> dict[str, str]:
+    """The types of columns by name; a dictionary counts as what it holds."""
+    plain = ((f.name, f.type.value_type if _is_dictionary(f.type) else f.type) for f in schema)
+    return {name: str(kind) for name, kind in plain}
 
 
 def infer_image_schema(source: Source, corrections: dict[str, dict[str, object]]) -> Schema:
@@ -165,30 +200,61 @@ def infer_image_schema(source: Source, corrections: dict[str, dict[str, object]]
             f"data.source: {source.uri} has {what} among {source.schema.names}",
             "give one column of struct<bytes, path>, or of a uint8 tensor [height, width, channels]",
         )
-    unknown = set(corrections) - set(source.schema.names)
-    if unknown:
-        raise SchemaError(
-            f"data.schema: no column named {sorted(unknown)[0]!r}",
-            f"the columns are: {', '.join(source.schema.names)}",
-        )
+    _check_corrections(source.schema, found[0], corrections)
     columns = []
     for field in source.schema:
         if field.name == found[0]:
             columns.append(Column(name=field.name, kind=Kind.image, arrow_type="image"))
-        elif _is_discrete(field.type) or "kind" in corrections.get(field.name, {}):
-            given = corrections.get(field.name, {}).get("kind", Kind.categorical)
-            if given != Kind.categorical:
-                raise SchemaError(
-                    f"data.schema.{field.name}.kind: {given!r} beside images",
-                    "only categorical columns can accompany images; leave the others out",
-                )
+        elif _is_discrete(field.type):
             columns.append(
                 Column(name=field.name, kind=Kind.categorical, arrow_type=str(field.type))
             )
     return Schema(columns=tuple(columns))
 
 
+def _check_corrections(
+    schema: pa.Schema, image: str, corrections: dict[str, dict[str, object]]
+) -> None:
+    """Beside images there is one kind a column can have: corrections may only say so."""
+    for name, given in corrections.items():
+        if name not in schema.names:
+            close = difflib.get_close_matches(name, schema.names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise SchemaError(
+                f"data.schema: no column named {name!r}",
+                f"{hint}the columns are: {', '.join(schema.names)}",
+            )
+        for key in given:
+            if key != "kind":
+                raise SchemaError(
+                    f"data.schema.{name}.{key}: unknown key", "the key that can be given is: kind"
+                )
+        kind = given.get("kind")
+        if name == image:
+            allowed, remedy = Kind.image, "it is the image column; leave the correction out"
+        else:
+            allowed = Kind.categorical
+            remedy = "only categorical columns can accompany images; leave the others out"
+        if kind is not None and kind != allowed:
+            raise SchemaError(f"data.schema.{name}.kind: {kind!r} beside images", remedy)
+        if name != image and not _is_discrete(schema.field(name).type):
+            raise SchemaError(
+                f"data.schema.{name}.kind: a column of {schema.field(name).type} cannot be "
+                "categorical",
+                "give a column of text, integers or booleans",
+            )
+
+
+def _is_dictionary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(kind))
+
+
 def _is_discrete(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
+    if _is_dictionary(kind):
         kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,14 +18,27 @@ from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig
 from synthray.distributed.failures import unwrapped
+from synthray.distributed.patience import patiently
 from synthray.errors import ArtifactError, ClusterError
 from synthray.sampling import dataset
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan, Receipt
 from synthray.sampling.virtual import VirtualDataset
 
-MAX_RESTARTS = 20
-"""Lost replicas to replace before a shard is taken for the cause."""
+MAX_ATTEMPTS = 10
+"""Lost workers after which a shard is taken for the cause: one that exhausts the memory, say."""
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class Attempts:
+    """How often each shard was begun. Ray begins a shard anew, without end, when its worker dies."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, shard: int) -> int:
+        self._begun[shard] += 1
+        return self._begun[shard]
 
 
 class ShardWriter:
@@ -31,11 +46,14 @@ class ShardWriter:
     rows pass through the object store.
     """
 
-    def __init__(self, uri: str, plan: Plan, out: str, device: str) -> None:
+    def __init__(
+        self, uri: str, plan: Plan, out: str, device: str, trust: tuple[str, ...], attempts: Any
+    ) -> None:
         torch.set_num_threads(1)
-        self.plan, self.out = plan, out
+        self.plan, self.out, self.attempts = plan, out, attempts
+        artifact = patiently(uri, lambda: _checked(uri, plan.digest, trust))
         self.virtual = VirtualDataset(
-            _checked(uri, plan.digest), plan.seed, plan.where, plan.images, device  # type: ignore[arg-type]
+            artifact, plan.seed, plan.where, plan.images, device  # type: ignore[arg-type]
         )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -46,12 +64,21 @@ class ShardWriter:
         }
 
     def _one(self, shard: int) -> Receipt:
+        if ray.get(self.attempts.begin.remote(shard)) > MAX_ATTEMPTS:
+            raise ClusterError(
+                f"shard {shard}: {MAX_ATTEMPTS} workers died of it",
+                "give workers more memory, or make shards smaller (generate.shard_rows); the same "
+                "command goes on from what is there",
+            )
+        return patiently(self.out, lambda: self._verified_or_written(shard))
+
+    def _verified_or_written(self, shard: int) -> Receipt:
         existing = dataset.verified(self.out, self.plan, shard)
         return existing or dataset.write_shard(self.virtual, self.plan, self.out, shard)
 
 
-def _checked(uri: str, digest: str) -> Artifact:
-    artifact = Artifact.load(uri)
+def _checked(uri: str, digest: str, trust: tuple[str, ...]) -> Artifact:
+    artifact = Artifact.load(uri, trust)
     if artifact.digest != digest:
         raise ArtifactError(
             f"{uri} is artifact {artifact.digest[:16]}…, the plan says {digest[:16]}…",
@@ -73,14 +100,15 @@ def generate(
     Ray must be connected.
 
     Args:
-        config: whose ``cluster`` says how many replicas, on what.
+        config: whose ``cluster`` says how many replicas, on what; its family is trusted.
         show: given the rows done and the rows in all.
 
     Raises:
         OutputTakenError: ``out`` belongs to another dataset; nothing was touched.
         NotFoundError, ArtifactError, ConditionError, StorageError, ClusterError.
     """
-    artifact = Artifact.load(artifact_uri)
+    trust = (config.model.name,) if config else ()
+    artifact = Artifact.load(artifact_uri, trust)
     plan = Plan.of(artifact.digest, settings)
     schema = VirtualDataset(artifact, plan.seed, plan.where, settings.images).arrow_schema
     storage.preflight(out)
@@ -88,10 +116,10 @@ def generate(
     if dataset.read_manifest(out) is not None:
         say(f"{out} is already complete: {plan.rows:,} rows")
         return plan
-    receipts = _write_missing(artifact_uri, plan, out, config, show)
-    card = dataset_card(artifact, plan, settings.license)
-    storage.write_bytes(storage.join(out, "README.md"), card.encode())
-    dataset.commit(out, plan, receipts, schema)
+    receipts = _write_missing(artifact_uri, plan, out, config, trust, show)
+    card = dataset_card(artifact, plan, settings.license).encode()
+    patiently(out, lambda: storage.write_bytes(storage.join(out, "README.md"), card))
+    patiently(out, lambda: dataset.commit(out, plan, receipts, schema))
     return plan
 
 
@@ -100,25 +128,28 @@ def _write_missing(
     plan: Plan,
     out: str,
     config: Config | None,
+    trust: tuple[str, ...],
     show: Callable[[int, int], None],
 ) -> dict[int, Receipt]:
     workers = config.cluster.workers if config else 1
     gpus = config.cluster.gpus_per_worker if config else 0
+    _quiet()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # A bug in a shard fails the run; only lost processes are tried again.
     context.max_errored_blocks = 0
     # Every shard is a block of its own, already in the object store: no read task needs a CPU.
     shards = [pa.table({"shard": pa.array([i], pa.int64())}) for i in range(plan.shards)]
+    device = "cuda" if gpus else "cpu"
+    size = min(workers, plan.shards)
     written = ray.data.from_arrow(shards).map_batches(
         ShardWriter,
-        fn_constructor_args=(artifact_uri, plan, out, "cuda" if gpus else "cpu"),
+        fn_constructor_args=(artifact_uri, plan, out, device, trust, Attempts.remote()),  # type: ignore[attr-defined]
         batch_size=1,
         num_cpus=1,
         num_gpus=gpus or None,
-        compute=ActorPoolStrategy(min_size=1, max_size=min(workers, plan.shards)),
-        max_restarts=MAX_RESTARTS,
-        max_task_retries=MAX_RESTARTS,
+        # All at once, but a cluster with room for fewer replicas will do.
+        compute=ActorPoolStrategy(min_size=1, initial_size=size, max_size=size),
     )
     receipts: dict[int, Receipt] = {}
     done = 0
@@ -135,3 +166,10 @@ def _write_missing(
             "run the same command again; it writes what is missing",
         )
     return receipts
+
+
+def _quiet() -> None:
+    """Ray Data tells its doings to its log file, and only errors to people."""
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.ERROR)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import socket
+import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +17,9 @@ import ray
 import torch
 from ray import serve
 from ray.exceptions import RayTaskError
+from ray.serve.schema import ApplicationStatus
 
+from synthray import storage
 from synthray.config import ServeConfig
 from synthray.errors import ClusterError, SynthRayError, UsageError
 from synthray.serving.app import create_app
@@ -25,6 +29,11 @@ APP_NAME = "synthray"
 _HEADROOM = 32
 """Requests beside those admitted, so that the page and /healthz answer under overload too, and a
 request too many hears the API's own 503 instead of waiting in a proxy."""
+_PROXY_ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.serving.pacing.proxy_middlewares"
+}
+"""The proxies inherit the controller's environment; see `synthray.serving.pacing`."""
+_SHUTDOWN_SECONDS = 30
 _CONTROLLER = ("SERVE_CONTROLLER_ACTOR", "serve")
 
 
@@ -68,7 +77,7 @@ def build_app(
         health_check_period_s=5,
     )
     token = token if token is not None else os.environ.get(settings.token_env) or None
-    app: serve.Application = endpoint.bind(dict(model_uris), settings.model_dump(), token)
+    app: serve.Application = endpoint.bind(_absolute(model_uris), settings.model_dump(), token)
     return app
 
 
@@ -87,21 +96,51 @@ def deploy(model_uris: Mapping[str, str], settings: ServeConfig, token: str | No
     """
     if not model_uris:
         raise UsageError("no model to serve", "name one or more artifacts")
-    if not _serve_runs():
+    ours = not _serve_runs()
+    if ours:
         _check_port(settings.host, settings.port)
-    _check_artifacts(dict(model_uris))
-    # Streams may take as long as they need: a request timeout would cut them in the middle.
-    http = {"host": settings.host, "port": settings.port, "request_timeout_s": None}
-    serve.start(http_options=http, logging_config={"log_level": "WARNING"})
-    url = _url(settings)
+    _check_artifacts(_absolute(model_uris))
     try:
-        serve.run(build_app(model_uris, settings, token), name=APP_NAME, route_prefix="/")
-    except RuntimeError as error:
-        raise ClusterError(
-            f"the endpoint did not start: {error}", "the replica's log tells more"
-        ) from error
-    _wait_until_healthy(url, settings.start_seconds)
-    return url
+        _start(build_app(model_uris, settings, token), settings)
+    except BaseException:
+        if ours:
+            _shut_down()
+        raise
+    return _url(settings)
+
+
+def _start(app: serve.Application, settings: ServeConfig) -> None:
+    # Its notes on every start are not for the readers of our own output.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(
+        # Streams may take as long as they need: a request timeout would cut them in the middle.
+        http_options={"host": settings.host, "port": settings.port, "request_timeout_s": None},
+        controller_options={"runtime_env": {"env_vars": _PROXY_ENVIRONMENT}},
+        logging_config={"log_level": "WARNING"},
+    )
+    # serve.run() would wait without end for a CPU that is not there.
+    target = serve.RunTarget(app, name=APP_NAME, route_prefix="/")
+    serve.run_many([target], wait_for_applications_running=False)
+    end = time.monotonic() + settings.start_seconds
+    while (told := _status())[0] != ApplicationStatus.RUNNING:
+        if told[0] in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+            raise ClusterError(f"the endpoint did not start: {told[1]}", "mend what it says")
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"the endpoint is not running after {settings.start_seconds:g} seconds: {told[1]}",
+                "free serve.cpus_per_replica CPUs for each replica, or raise serve.start_seconds",
+            )
+        time.sleep(0.1)
+    _wait_until_healthy(_url(settings), end)
+
+
+def _status() -> tuple[ApplicationStatus, str]:
+    """How the application is, and what it and its deployments have to say."""
+    app = serve.status().applications.get(APP_NAME)
+    if app is None:
+        return ApplicationStatus.NOT_STARTED, "not deployed yet"
+    messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
+    return app.status, " ".join(message for message in messages if message)
 
 
 @contextmanager
@@ -121,7 +160,28 @@ def running_endpoint(
     try:
         yield deploy(model_uris, settings, token)
     finally:
-        serve.shutdown()
+        _shut_down()
+
+
+def serve_until_interrupted(
+    model_uris: Mapping[str, str], settings: ServeConfig, say: Callable[[str], None]
+) -> None:
+    """Serve until the process is interrupted or asked to end; see `running_endpoint`."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    with running_endpoint(model_uris, settings) as url:
+        for name in model_uris:
+            say(f"serving {name} at {url}/v1/models/{name}")
+        say(f"a page to try it: {url}   (Ctrl-C ends it)")
+        try:
+            asked.wait()
+        except KeyboardInterrupt:
+            say("stopping")
+
+
+def _absolute(model_uris: Mapping[str, str]) -> dict[str, str]:
+    """For replicas, which have another working directory."""
+    return {name: storage.absolute(uri) for name, uri in model_uris.items()}
 
 
 def _serve_runs() -> bool:
@@ -131,6 +191,19 @@ def _serve_runs() -> bool:
     except ValueError:
         return False
     return True
+
+
+def _shut_down() -> None:
+    """End Serve's processes: replicas, proxies, controller."""
+    name, namespace = _CONTROLLER
+    if _serve_runs():
+        # serve.shutdown() waits inside the actor that is killed, which Ray reports on stdout.
+        controller = ray.get_actor(name, namespace=namespace)
+        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=_SHUTDOWN_SECONDS)
+        end = time.monotonic() + _SHUTDOWN_SECONDS
+        while _serve_runs() and time.monotonic() < end:
+            time.sleep(0.05)
+    serve.shutdown()
 
 
 def _check_port(host: str, port: int) -> None:
@@ -175,18 +248,17 @@ def _url(settings: ServeConfig) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _wait_until_healthy(url: str, seconds: float) -> None:
+def _wait_until_healthy(url: str, end: float) -> None:
     # No proxy from the environment stands between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + seconds
     while True:
         try:
             with opener.open(f"{url}/healthz", timeout=5):
                 return
-        except (OSError, urllib.error.URLError) as error:
+        except OSError as error:
             if time.monotonic() > end:
                 raise ClusterError(
-                    f"{url} is not healthy after {seconds:g} seconds: {error}",
-                    "the logs of Ray Serve tell more; serve.start_seconds allows more time",
+                    f"{url} is not healthy after serve.start_seconds: {error}",
+                    "the logs of Ray Serve tell more",
                 ) from error
         time.sleep(0.1)

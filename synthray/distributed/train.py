@@ -77,7 +77,7 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     error = ray.get(board.error.remote())
     if error is not None:
         raise error
-    return Artifact.load(config.place("artifact")).digest
+    return Artifact.load(config.place("artifact"), trust=[config.model.name]).digest
 
 
 def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, Encoded | None]:
@@ -107,7 +107,7 @@ def _row_bytes(shape: tuple[int, ...]) -> int:
 
 def _existing(config: Config, name: str) -> str | None:
     try:
-        found = Artifact.load(config.place("artifact"))
+        found = Artifact.load(config.place("artifact"), trust=[config.model.name])
     except NotFoundError:
         return None
     if found.card.get("fingerprint") != name:
@@ -177,7 +177,7 @@ def _train_here(job: Job) -> None:
     batches = _batches(job, rank, workers)
     history = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
     if rank == 0:
-        _save_artifact(job, engine, history)
+        artifact.save_trained(config, engine, job.codec, history, job.fingerprint)
 
 
 def _batches(job: Job, rank: int, workers: int) -> Batches:
@@ -196,18 +196,3 @@ def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:
             storage.write_bytes(place, sheet)
     ray.train.report({"step": progress.step, **progress.terms})
     return False
-
-
-def _save_artifact(job: Job, engine: Engine, history: list[dict[str, float]]) -> None:
-    weights = engine.sampler_state()
-    card = {
-        "source": job.config.data.source,
-        "rows": job.codec.spec.rows,
-        "steps": engine.step,
-        "batch_size": job.config.train.batch_size,
-        "seed": job.config.seed,
-        "parameters": sum(tensor.numel() for tensor in weights.values()),
-        "losses": history[-1] if history else {},
-        "fingerprint": job.fingerprint,
-    }
-    artifact.save(job.config.place("artifact"), job.config.model, weights, job.codec, card)

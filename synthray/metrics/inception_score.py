@@ -151,6 +151,6 @@ def score_note(rows: int, splits: int) -> str | None:
     if rows // splits >= 5_000:
         return None
     return (
-        f"Inception score from splits of {rows // splits:,} rows is biased downwards; published "
+        f"Score from splits of {rows // splits:,} rows is biased downwards; published "
         "values use 5,000 rows a split (50,000 in all). Compare it with the floor only."
     )

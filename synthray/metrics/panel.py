@@ -10,7 +10,8 @@ The floor says what the same numbers are for two halves of the real data: what a
 would get. It is fair only if both comparisons share everything else. So split the real rows at
 random into a reference A and a rest B, and compare A with B and A with synthetic rows of the same
 number as B. Bias falls with the number of rows: a floor from fewer rows than the value is too high
-and flatters the generator.
+and flatters the generator. A domain classifier must have seen both A and B in training, or
+neither: features of rows it learned differ from those of rows it did not.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _TELLS = {
         "Noisy on few rows: read it beside its standard deviation.",
     ),
     "score": (
-        "Inception score",
+        "Classifier score",
         "Whether rows are clear cases of a class, and all classes appear.",
         "Never looks at real data; says nothing of variety within a class.",
     ),
@@ -62,7 +62,9 @@ _TELLS = {
         "Depends on the number of rows: compare with the floor.",
     ),
 }
-_TELLS |= {"fid": _TELLS["frechet"], "kid": _TELLS["kernel"], "is": _TELLS["score"]}
+_TELLS["fid"] = ("Fréchet Inception distance", *_TELLS["frechet"][1:])
+_TELLS["kid"] = ("Kernel Inception distance", *_TELLS["kernel"][1:])
+_TELLS["is"] = ("Inception score", *_TELLS["score"][1:])
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def report_html(report: Report) -> str:
             ("real rows (TRTR)", _accuracy(utility.trtr)),
         ],
         class_columns=list(report.classes[0].scores) if report.classes else [],
-        most_rows=max((max(c.real_rows, c.synthetic_rows) for c in report.classes), default=1),
+        shares=_shares(report.classes),
         pictures=[(picture.caption, _data_uri(picture)) for picture in report.pictures],
     )
 
@@ -213,6 +215,15 @@ def _score_row(name: str, score: Score) -> dict[str, Any]:
         "std": score.get("std"),
         "reached": None if reached is None else min(1.0, max(0.0, reached)),
     }
+
+
+def _shares(classes: Sequence[ClassRow]) -> list[tuple[float, float]]:
+    """Bar lengths (synthetic, real) in percent: shares of all rows, the largest share full."""
+    synthetic = sum(row.synthetic_rows for row in classes) or 1
+    real = sum(row.real_rows for row in classes) or 1
+    pairs = [(row.synthetic_rows / synthetic, row.real_rows / real) for row in classes]
+    most = max((max(pair) for pair in pairs), default=0.0) or 1.0
+    return [(100 * a / most, 100 * b / most) for a, b in pairs]
 
 
 def _accuracy(accuracy: Accuracy) -> dict[str, float]:

@@ -47,7 +47,7 @@ def family(name: str) -> type[GenerativeModel]:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the code of a third party raises
         raise ConfigError(
             f"model.name: {target} cannot be imported: {error}",
             "name it as module:Class, and install its package where training runs",
@@ -55,6 +55,13 @@ def family(name: str) -> type[GenerativeModel]:
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
         raise ConfigError(f"model.name: {target} is not a GenerativeModel", "subclass it")
     return found
+
+
+def installed(name: str) -> bool:
+    """Whether a family is built in, or an entry point of an installed package: not a name that
+    would have any module of this machine imported.
+    """
+    return name in available()
 
 
 def build(config: ModelConfig, spec: DataSpec) -> GenerativeModel:

@@ -6,6 +6,8 @@ does not halve evenly is drawn a little larger and cut.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +18,8 @@ from synthray.models.norm import BatchNorm
 
 
 def doublings(side: int) -> tuple[int, int]:
-    """(side of the smallest map, number of doublings) with 4 <= smallest <= 8."""
-    count = 0
+    """(side of the smallest map, number of doublings, at least one) with 4 <= smallest <= 8."""
+    count = 1
     while -(-side // 2**count) > 8:
         count += 1
     return -(-side // 2**count), count
@@ -51,11 +53,12 @@ class Decoder(nn.Module):
         self.small, ups = doublings(self.side)
         channels = [width * 2 ** (ups - i) for i in range(ups + 1)]
         self.top = channels[0]
-        self.project = nn.Linear(inputs + sum(spec.conditions), self.top * self.small**2, bias=False)
+        inputs += sum(spec.conditions)
+        self.project = nn.Linear(inputs, self.top * self.small**2, bias=False)
         self.norms = nn.ModuleList(BatchNorm(c) for c in channels)
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False)
-            for a, b in zip(channels, channels[1:], strict=False)
+            for a, b in pairwise(channels)
         )
         self.output = nn.Conv2d(width, spec.shape[0], 3, padding=1)
 
@@ -78,11 +81,11 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, spec: DataSpec, extra_channels: int = 0) -> None:
         super().__init__()
-        small, downs = doublings(spec.shape[1])
+        _, downs = doublings(spec.shape[1])
         channels = [spec.shape[0] + extra_channels, *(width * 2**i for i in range(downs))]
         self.downs = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1, bias=index == 0)
-            for index, (a, b) in enumerate(zip(channels, channels[1:], strict=False))
+            for index, (a, b) in enumerate(pairwise(channels))
         )
         self.norms = nn.ModuleList(BatchNorm(c) for c in channels[2:])
         side = spec.shape[1]

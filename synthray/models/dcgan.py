@@ -38,8 +38,10 @@ class Critic(nn.Module):
         self.spec = spec
         self.encoder = Encoder(config.critic_width, spec)
         self.score = nn.Linear(self.encoder.features, 1)
-        conditions = sum(spec.conditions)
-        self.embedding = nn.Linear(conditions, self.encoder.features, bias=False) if conditions else None
+        self.embedding: nn.Linear | None = None
+        if spec.conditions:
+            hot = sum(spec.conditions)
+            self.embedding = nn.Linear(hot, self.encoder.features, bias=False)
         init_dcgan(self)
 
     def forward(self, x: Tensor, cond: Tensor | None, rng: BatchRandom) -> Tensor:

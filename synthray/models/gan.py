@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,10 +20,12 @@ from synthray.models.base import join_condition
 from synthray.models.norm import BatchNorm
 from synthray.rng import BatchRandom
 
+Width = Annotated[int, Field(ge=1)]
+
 
 class GANConfig(AdversarialConfig):
-    generator_widths: tuple[int, ...] = Field((256, 512, 1024), min_length=1)
-    critic_widths: tuple[int, ...] = Field((1024, 512), min_length=1)
+    generator_widths: tuple[Width, ...] = Field((256, 512, 1024), min_length=1)
+    critic_widths: tuple[Width, ...] = Field((1024, 512), min_length=1)
     dropout: float = Field(0.3, ge=0, lt=1, description="in the critic")
 
 

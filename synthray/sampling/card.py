@@ -37,13 +37,13 @@ def dataset_card(
         "",
         "| | |",
         "|---|---|",
-        f"| source | `{card.get('source', 'unknown')}`, {card.get('rows', 0):,} rows |",
+        f"| source | `{_cell(str(card.get('source', 'unknown')))}`, {card.get('rows', 0):,} rows |",
         f"| family | `{card['family']}`, {card.get('parameters', 0):,} parameters, "
         f"{card.get('steps', 0):,} steps |",
         f"| artifact | `{artifact.digest}` |",
         f"| seed | {plan.seed} |",
         f"| held conditions | {_where(plan)} |",
-        f"| licence | {license_name} |",
+        f"| licence | {_cell(license_name)} |",
         "",
         f"Row *i* is a function of the artifact, the seed{' and the conditions' * bool(plan.where)}"
         " and *i* alone: `synthray rows --artifact … --start i --count 1` gives it again.",
@@ -56,7 +56,7 @@ def dataset_card(
     for column in artifact.schema:
         values = ", ".join(map(str, (column.values or ())[:20]))
         more = " …" if column.values and len(column.values) > 20 else ""
-        lines.append(f"| `{column.name}` | {column.kind.value} | {values}{more} |")
+        lines.append(f"| `{_cell(column.name)}` | {column.kind.value} | {_cell(values)}{more} |")
     lines += ["", "## Scores", ""]
     if not scores:
         lines.append("Not evaluated yet: `synthray evaluate` adds them here.")
@@ -68,7 +68,12 @@ def dataset_card(
 
 
 def _where(plan: Plan) -> str:
-    return ", ".join(f"`{k} = {v}`" for k, v in plan.where.items()) or "none"
+    return ", ".join(f"`{_cell(f'{k} = {v}')}`" for k, v in plan.where.items()) or "none"
+
+
+def _cell(text: str) -> str:
+    """Text of the data within a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _number(value: Any) -> str:

@@ -92,8 +92,8 @@ def claim(out: str, plan: Plan) -> None:
         except AlreadyExistsError:
             pass
     try:
-        theirs = Plan.model_validate(storage.read_json(place))
-    except (ValidationError, ValueError) as error:
+        theirs = Plan.model_validate_json(storage.read_bytes(place))
+    except ValidationError as error:
         raise OutputTakenError(
             f"output: {place} is not a plan that this version can read", "choose another output"
         ) from error
@@ -129,12 +129,17 @@ def receipt_uri(out: str, shard: int) -> str:
 def verified(out: str, plan: Plan, shard: int) -> Receipt | None:
     """The receipt of a shard whose file is there and holds the very bytes, or None."""
     try:
-        receipt = Receipt.model_validate(storage.read_json(receipt_uri(out, shard)))
+        receipt = Receipt.model_validate_json(storage.read_bytes(receipt_uri(out, shard)))
         data = storage.read_bytes(shard_uri(out, shard))
-    except (NotFoundError, ValidationError, ValueError):
+    except (NotFoundError, ValidationError):
         return None
-    same = receipt.sha256 == hashlib.sha256(data).hexdigest()
-    return receipt if same and receipt.rows == plan.range(shard)[1] else None
+    actual = Receipt(
+        shard=shard,
+        rows=plan.range(shard)[1],
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    return receipt if receipt == actual else None
 
 
 def write_shard(virtual: VirtualDataset, plan: Plan, out: str, shard: int) -> Receipt:

@@ -15,6 +15,7 @@ from synthray.errors import ConditionError, UsageError
 from synthray.sampling.blocks import sample_block
 
 Value = bool | int | str
+MAX_ROWS = 2**63
 
 
 class VirtualDataset:
@@ -59,11 +60,13 @@ class VirtualDataset:
         """Rows start … start + count, block by block, in constant memory.
 
         Raises:
-            UsageError: a negative start or count.
+            UsageError: a negative start or count, or more than 2^63 rows.
         """
         if start < 0 or count < 0:
             raise UsageError(f"rows {start} … +{count} do not exist", "count from 0")
         stop = start + count
+        if stop > MAX_ROWS:
+            raise UsageError(f"rows {start} … +{count} are out of range", "there are 2^63 rows")
         while start < stop:
             block, offset = divmod(start, BLOCK_ROWS)
             length = min(BLOCK_ROWS - offset, stop - start)

@@ -1,6 +1,5 @@
-"""The HTTP API: a plain FastAPI application over virtual datasets, with no Ray in it."""
+"""The HTTP API: a plain FastAPI application over virtual datasets, with no Ray in it.
 
-from synthray.serving.app import create_app
-from synthray.serving.models import ServedModel
-
-__all__ = ["ServedModel", "create_app"]
+`app.create_app` puts it together. Nothing is imported here: Ray Serve's proxies import `pacing`
+and need nothing else.
+"""

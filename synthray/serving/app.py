@@ -77,6 +77,8 @@ def create_app(
         # FastAPI's own documentation pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
+        # An address is right or wrong: some clients drop their token at a redirect.
+        redirect_slashes=False,
     )
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(ProblemsMiddleware)
@@ -104,7 +106,7 @@ def _model_routes(
 ) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["models"], route_class=bearer_route(token))
     admission = Admission(settings.max_concurrent, settings.max_queued)
-    # A thread for every request that is let in: none waits for another's slow block twice.
+    # A thread for every request that is let in, apart from those that other work uses.
     threads = anyio.CapacityLimiter(settings.max_concurrent)
     cache_control = "public, no-cache" if token is None else "private, no-cache"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from synthray import storage
 from synthray.artifact import Artifact
-from synthray.errors import NotFoundError
+from synthray.errors import NotFoundError, StorageError
 from synthray.sampling.virtual import VirtualDataset
 from synthray.serving.models import Images, ServedModel, Where
+
+logger = logging.getLogger(__name__)
 
 
 def load_model(uri: str) -> ServedModel:
@@ -38,9 +41,14 @@ def load_model(uri: str) -> ServedModel:
 
 def _scores(uri: str) -> Mapping[str, Any] | None:
     parent, slash, _ = uri.rstrip("/").rpartition("/")
+    place = storage.join(parent if slash else ".", "report.json")
     try:
-        report = storage.read_json(storage.join(parent if slash else ".", "report.json"))
+        report = storage.read_json(place)
     except NotFoundError:
+        return None
+    except StorageError as error:
+        # A key that may read the artifact alone is no reason not to serve it.
+        logger.warning("serving without scores: %s", error)
         return None
     scores = report.get("scores", report) if isinstance(report, dict) else None
     return scores if isinstance(scores, dict) else None

@@ -9,6 +9,8 @@ from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from synthray.serving.pacing import Pace
+
 
 class Pieces:
     """An iterator of bytes whose steps run in worker threads."""
@@ -33,7 +35,7 @@ class Pieces:
 
 
 class StreamedResponse(Response):
-    """An answer that is computed while it is sent, one piece ahead of the client at most.
+    """An answer that is computed while it is sent, and no faster than the client takes it.
 
     When the client goes away, computing stops. When a piece cannot be computed, or the client
     takes none for ``stall_seconds``, the error is raised on and the server breaks the connection:
@@ -56,16 +58,17 @@ class StreamedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: Exception | None = None
+        pace = Pace(scope)
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                while (message := await receive())["type"] != "http.disconnect":
+                    pace.heard(message)
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
             try:
-                await self._send_all(send)
+                await self._send_all(send, pace)
             except Exception as error:
                 # Kept aside: out of a task group it would come wrapped in an ExceptionGroup.
                 failure = error
@@ -75,12 +78,14 @@ class StreamedResponse(Response):
         if failure is not None:
             raise failure
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, pace: Pace) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         piece: bytes | None = self._first
         while piece is not None:
             with anyio.fail_after(self._stall_seconds):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                pace.sent(len(piece))
+                await pace.keep()
             piece = await self._rest.next()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from synthray.errors import AlreadyExistsError, MissingDependencyError, StorageError
 from synthray.storage import local
-from synthray.storage.uri import FileInfo, join, scheme
+from synthray.storage.uri import FileInfo, absolute, join, scheme
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FileInfo",
+    "absolute",
     "create_once",
     "delete",
     "delete_tree",

@@ -79,6 +79,11 @@ def local_path(uri: str) -> str:
     return os.path.abspath(unquote(slash + path))
 
 
+def absolute(uri: str) -> str:
+    """The same place named independently of the working directory, for other processes."""
+    return uri if scheme(uri) == "s3" else local_path(uri)
+
+
 def join(uri: str, *parts: str) -> str:
     """Append path parts to a URI.
 

@@ -9,6 +9,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 
+def agree(value: int, device: torch.device) -> bool:
+    """Whether all workers gave the same value."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return True
+    extremes = torch.tensor([value, -value], device=device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    return bool(extremes[0] == -extremes[1])
+
+
 def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The mean of each tensor over all workers, by one all-reduce of them all.
 

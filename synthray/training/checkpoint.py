@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from synthray import storage
 from synthray.errors import ArtifactError, NotFoundError, OutputTakenError
 
+log = logging.getLogger(__name__)
 NAME = re.compile(r"step-(\d{9})\.safetensors$")
 
 
@@ -43,40 +47,52 @@ class CheckpointStore:
     def save(
         self, step: int, tensors: Mapping[str, Tensor], history: list[dict[str, float]]
     ) -> None:
-        """Write a checkpoint, then remove those that are too old."""
+        """Write a checkpoint, then remove those that are too old, and the damaged newer ones."""
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {
             "fingerprint": self.fingerprint,
             "step": str(step),
             "history": json.dumps(history),
+            "sha256": _digest(whole),
         }
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         data = safetensors.torch.save(whole, metadata)
         storage.write_bytes(storage.join(self.uri, f"step-{step:09d}.safetensors"), data)
-        for _, uri in self._list()[: -self.keep]:
-            storage.delete(uri)
+        found = self._list()
+        kept = [uri for at, uri in found if at <= step][-self.keep :]
+        for _, uri in found:
+            if uri not in kept:
+                storage.delete(uri)
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint, or None.
+        """The newest checkpoint that is whole, or None if there are no checkpoints.
 
         Raises:
             OutputTakenError: it was written with other settings.
-            ArtifactError: it cannot be read.
+            ArtifactError: there are some, and all are damaged.
         """
-        found = self._list()
-        return self._load(found[-1][1]) if found else None
+        damage: ArtifactError | None = None
+        for _, uri in reversed(self._list()):
+            try:
+                return self._load(uri)
+            except ArtifactError as error:
+                log.warning("%s; looking at the one before", error.what)
+                damage = damage or error
+        if damage is not None:
+            raise damage
+        return None
 
     def _load(self, uri: str) -> Checkpoint:
         data = storage.read_bytes(uri)
         try:
             tensors = safetensors.torch.load(data)
             metadata = _metadata(data)
+            fingerprint, digest = metadata["fingerprint"], metadata["sha256"]
             step, history = int(metadata["step"]), json.loads(metadata["history"])
         except (SafetensorError, KeyError, ValueError) as error:
-            raise ArtifactError(
-                f"checkpoint {uri} cannot be read: {error}",
-                "delete it; training goes on from the one before",
-            ) from error
-        if metadata["fingerprint"] != self.fingerprint:
+            raise _damaged(uri, str(error)) from error
+        if digest != _digest(tensors):
+            raise _damaged(uri, "its tensors are not those that were saved")
+        if fingerprint != self.fingerprint:
             raise OutputTakenError(
                 f"output: {self.uri} holds checkpoints of a run with other settings",
                 "choose another output, restore the settings, or delete the checkpoints",
@@ -90,6 +106,22 @@ class CheckpointStore:
             return []
         steps = ((NAME.search(file.uri), file.uri) for file in files)
         return sorted((int(match[1]), uri) for match, uri in steps if match)
+
+
+def _damaged(uri: str, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"checkpoint {uri} is damaged: {reason}",
+        "restore it from a copy, or delete it: without checkpoints, training starts anew",
+    )
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and bytes, hex: safetensors has no checksum of its own."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _metadata(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The exponential moving average of weights: what is sampled from, and what becomes the artifact."""
+"""The exponential moving average of weights: what is sampled from and becomes the artifact."""
 
 from __future__ import annotations
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from synthray import rng
 from synthray.config import TrainConfig
-from synthray.errors import NonFiniteError
+from synthray.errors import ArtifactError, NonFiniteError
 from synthray.models.base import Batch, GenerativeModel, Loss, OptimizerConfig, Phase
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import average
@@ -73,7 +72,8 @@ class Engine:
         return loss
 
     def _random(self, address: int) -> BatchRandom:
-        return BatchRandom(rng.stream(self.seed, "step", self.step, address), self.rows, self.device)
+        stream = rng.stream(self.seed, "step", self.step, address)
+        return BatchRandom(stream, self.rows, self.device)
 
     def _parameters(self, phase: Phase) -> list[nn.Parameter]:
         return [p for name in phase.modules for p in getattr(self.model, name).parameters()]
@@ -111,21 +111,26 @@ class Engine:
         }
 
     def load_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Take up the state of `state` after ``step`` steps."""
+        """Take up the state of `state` after ``step`` steps.
+
+        Raises:
+            ArtifactError: it is the state of other networks.
+        """
 
         def section(prefix: str) -> dict[str, Tensor]:
-            return {
-                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-            }
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.model.load_state_dict(section("model."))
-        self.ema.model.load_state_dict(section("ema."), strict=False)
-        for name, optimizer in self.optimizers.items():
-            slots: dict[int, dict[str, Any]] = {}
-            for path, value in section(f"optimizer.{name}.").items():
-                key, slot = path.split(".", 1)
-                slots.setdefault(int(key), {})[slot] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+        try:
+            self.model.load_state_dict(section("model."))
+            for name, module in self.ema.model.sampler_modules():
+                module.load_state_dict(section(f"ema.{name}."))
+            for name, optimizer in self.optimizers.items():
+                _load_slots(optimizer, section(f"optimizer.{name}."))
+        except (RuntimeError, KeyError, IndexError) as error:
+            raise ArtifactError(
+                f"the checkpoint of step {step} does not fit the family: {error}",
+                "go on with the version of the family that wrote it, or delete the checkpoints",
+            ) from error
         self.step = step
 
     def _optimizer_slots(self) -> Iterator[tuple[str, int, str, Tensor]]:
@@ -134,3 +139,17 @@ class Engine:
                 for slot, value in slots.items():
                     if isinstance(value, Tensor):
                         yield name, key, slot, value
+
+
+def _load_slots(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Set an optimizer's state, given by "index of the parameter.slot"."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for path, value in tensors.items():
+        key, slot = path.split(".", 1)
+        like = parameters[int(key)]
+        if value.dim() and value.shape == like.shape:
+            # In the parameter's memory format, which a checkpoint does not keep.
+            value = torch.empty_like(like, requires_grad=False).copy_(value)
+        slots.setdefault(int(key), {})[slot] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})

@@ -14,6 +14,7 @@ from synthray.data.batches import Batches
 from synthray.data.codec import Codec
 from synthray.models.base import Batch
 from synthray.rng import Rows
+from synthray.training.averaging import agree
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 
@@ -89,6 +90,10 @@ def train(
     if checkpoint is not None:
         engine.load_state(checkpoint.tensors, checkpoint.step)
         history = checkpoint.history
+    if not agree(engine.step, engine.device):
+        # A worker of an earlier group can still have been writing. Whoever runs the workers
+        # starts them again.
+        raise RuntimeError("the workers found different checkpoints")
     meter = Meter(engine.rows.total)
     source = batches.start_at(engine.step)
     while engine.step < config.steps:

@@ -24,9 +24,7 @@ def picture(engine: Engine, codec: Codec) -> bytes | None:
     if not isinstance(codec, ImageCodec):
         return None
     count = ROWS * COLUMNS
-    random = BatchRandom(
-        rng.stream(engine.seed, "picture"), Rows.all(count), engine.device
-    )
+    random = BatchRandom(rng.stream(engine.seed, "picture"), Rows.all(count), engine.device)
     spec = codec.spec
     cond = None
     if spec.conditions:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -23,7 +28,7 @@ from synthray.data.image_codec import ImageCodec
 from synthray.data.images import STRUCT
 from synthray.data.schema import Column, Kind, Schema
 from synthray.distributed.serve import running_endpoint
-from synthray.errors import ClusterError
+from synthray.errors import ArtifactError, ClusterError, NotFoundError, UsageError
 from synthray.sampling.virtual import VirtualDataset
 
 pytestmark = pytest.mark.timeout(120)
@@ -85,7 +90,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def settings() -> ServeConfig:
-    return ServeConfig(port=free_port(), cpus_per_replica=0.5, max_rows=100_000)
+    return ServeConfig(port=free_port(), cpus_per_replica=0.5, max_rows=100_000, stall_seconds=5)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,72 @@ def client(cluster: None, artifact_uri: str, settings: ServeConfig) -> Iterator[
         ) as client,
     ):
         yield client
+    check_that_serve_has_ended()
+
+
+def serve_processes() -> list[str]:
+    """Ray Serve's processes among the descendants of this one."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            status = (folder / "status").read_text()
+            parents[int(folder.name)] = int(status.split("PPid:")[1].split()[0])
+            names[int(folder.name)] = (folder / "cmdline").read_text()
+
+    def ours(process: int) -> bool:
+        while process in parents and process != os.getpid():
+            process = parents[process]
+        return process == os.getpid()
+
+    actors = ("ServeReplica", "ServeController", "ProxyActor")
+    return [
+        name for process, name in names.items() if any(a in name for a in actors) and ours(process)
+    ]
+
+
+def check_that_serve_has_ended() -> None:
+    end = time.monotonic() + 10
+    while (left := serve_processes()) and time.monotonic() < end:
+        time.sleep(0.1)  # an actor that was ended takes a moment to be gone
+    assert not left
+
+
+# These come first: they need a cluster in which Serve does not run yet.
+def test_a_busy_port_is_named(cluster: None, artifact_uri: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = ServeConfig(port=taken.getsockname()[1])
+        with (
+            pytest.raises(UsageError, match=f"serve.port: {settings.port}"),
+            running_endpoint({"digits": artifact_uri}, settings),
+        ):
+            pass
+    check_that_serve_has_ended()
+
+
+def test_a_corrupt_or_missing_artifact_is_told(
+    cluster: None, artifact_uri: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "artifact"
+    shutil.copytree(artifact_uri, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    settings = ServeConfig(port=free_port())
+    for uri, error in [(copy, ArtifactError), (tmp_path / "none", NotFoundError)]:
+        with pytest.raises(error), running_endpoint({"digits": str(uri)}, settings):
+            pass
+    check_that_serve_has_ended()
+
+
+def test_a_replica_that_finds_no_cpu_is_told(cluster: None, artifact_uri: str) -> None:
+    settings = ServeConfig(port=free_port(), cpus_per_replica=99, start_seconds=3)
+    with (
+        pytest.raises(ClusterError, match="not running after 3 seconds"),
+        running_endpoint({"digits": artifact_uri}, settings),
+    ):
+        pass
+    check_that_serve_has_ended()
 
 
 def table_of(response: httpx.Response) -> pa.Table:
@@ -146,9 +217,29 @@ def test_a_client_that_leaves_frees_its_place(client: httpx.Client) -> None:
     assert client.get("/v1/models/digits/rows?count=5").status_code == 200
 
 
-def test_a_busy_port_is_named(cluster: None, artifact_uri: str, client: httpx.Client) -> None:
+def test_a_client_that_takes_nothing_is_cut_off(
+    client: httpx.Client, settings: ServeConfig
+) -> None:
+    """Seen only where the proxy tells the replica what is taken: else it would buffer it all."""
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        slow.connect(("127.0.0.1", settings.port))
+        slow.sendall(
+            f"GET /v1/models/digits/rows?count=100000 HTTP/1.1\r\nHost: test\r\n"
+            f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+        )
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        time.sleep(settings.stall_seconds + 4)
+        tail = b""
+        while piece := slow.recv(65_536):
+            tail = (tail + piece)[-100:]
+    assert not tail.endswith(b"0\r\n\r\n")
+
+
+def test_a_second_serve_is_refused(client: httpx.Client, artifact_uri: str) -> None:
     with (
         pytest.raises(ClusterError, match="Serve runs in this cluster already"),
         running_endpoint({"digits": artifact_uri}, ServeConfig()),
     ):
         pass
+    assert client.get("/healthz").status_code == 200

@@ -122,7 +122,7 @@ def test_notes():
     notes = panel(100).notes(state_of(features(100)), state_of(features(50)))
     assert any("100 real and 50 synthetic" in note for note in notes)
     assert any("subsets of 50 rows" in note for note in notes)
-    assert any("Inception score" in note for note in notes)
+    assert any("Score from splits" in note for note in notes)
 
 
 def test_errors():

@@ -14,6 +14,8 @@ import pytest
 from openapi_spec_validator import validate
 from serving_fake import DIGEST, Watch, app_of, call
 
+from synthray.serving import pacing
+
 ROWS = "/v1/models/digits/rows"
 
 
@@ -282,3 +284,43 @@ def test_the_openapi_document_is_valid_and_tells_the_problems(token: str | None)
     parameters = document["paths"]["/v1/models/{name}/rows"]["get"]["parameters"]
     count = next(p for p in parameters if p["name"] == "count")
     assert count["schema"]["type"] == "integer"
+
+
+def test_behind_a_proxy_computing_keeps_a_window_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy buffers without limit, as Ray Serve's does; the client takes nothing for a time."""
+    monkeypatch.setattr(pacing, "WINDOW_BYTES", 1_000_000)
+    watch = Watch()
+    app = app_of(watch)
+    buffered: list[Any] = []
+
+    async def scene() -> None:
+        taking = asyncio.Event()
+
+        async def proxied(scope: Any, receive: Any, send: Any) -> None:
+            arrived: asyncio.Queue[Any] = asyncio.Queue()
+
+            async def forward() -> None:
+                while True:
+                    message = await arrived.get()
+                    await send(message)
+                    if message["type"].endswith("body") and not message["more_body"]:
+                        return
+
+            async def take(message: Any) -> None:
+                buffered.append(message)
+                arrived.put_nowait(message)
+
+            await asyncio.gather(app(scope, receive, take), forward())
+
+        slow = Exchange(pacing.TellTaken(proxied), f"{ROWS}?count=100000")
+        slow.on_body = taking.wait
+        running = asyncio.create_task(slow.run())
+        await asyncio.sleep(0.5)
+        ahead = sum(len(message.get("body", b"")) for message in buffered)
+        assert 1_000_000 < ahead < 1_300_000
+        taking.set()
+        await running
+        assert slow.whole
+
+    asyncio.run(scene())
+    assert len(watch.made) == 98

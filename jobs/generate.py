@@ -1,0 +1,12 @@
+"""The generate stage as a Ray job: ray job submit --working-dir . -- python jobs/generate.py CONFIG [KEY=VALUE]
+
+The driver of the job is the command line's own: `synthray generate CONFIG`, on the job's cluster.
+"""
+
+import sys
+
+from synthray.cli import main
+
+if __name__ == "__main__":
+    sys.argv[1:1] = ["generate"]
+    main()

@@ -1,0 +1,5 @@
+"""``python -m synthray``: the command line."""
+
+from synthray.cli import main
+
+main()

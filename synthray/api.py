@@ -1,0 +1,118 @@
+"""Python in three lines: fit, load, evaluate. In this process; the command line runs on Ray."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from synthray import artifact as artifacts
+from synthray import models
+from synthray.config import Config, parse
+from synthray.data.batches import MemoryBatches
+from synthray.data.image_codec import ImageCodec
+from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.source import open_source
+from synthray.errors import SchemaError
+from synthray.metrics.evaluation import Subjects, evaluate_images
+from synthray.metrics.report import Report
+from synthray.rng import Rows
+from synthray.sampling.virtual import Value, VirtualDataset
+from synthray.training.checkpoint import CheckpointStore
+from synthray.training.fingerprint import fingerprint
+from synthray.training.loop import Hooks, Progress, new_engine, train
+
+
+class Artifact(artifacts.Artifact):
+    """A trained generator; with a seed, an endless table."""
+
+    def rows(
+        self, start: int, count: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+    ) -> pa.Table:
+        """Rows start … start + count of the virtual dataset (artifact, seed, where)."""
+        return VirtualDataset(self, seed, where).rows(start, count)
+
+    def sample(
+        self, rows: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+    ) -> pa.Table:
+        """The first ``rows`` rows."""
+        return self.rows(0, rows, seed=seed, where=where)
+
+
+def load(uri: str) -> Artifact:
+    """A trained artifact, local or s3://, every byte of it checked.
+
+    Raises:
+        NotFoundError, ArtifactError.
+    """
+    return Artifact.load(uri)
+
+
+def fit(
+    source: str,
+    *,
+    output: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    **sections: Any,
+) -> Artifact:
+    """Train on the data at ``source`` in this process.
+
+    Args:
+        source: a folder of images, or Parquet; local or s3://.
+        output: where the artifact and the checkpoints go; None keeps them in memory.
+        sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
+
+    Raises:
+        ConfigError, SourceError, SchemaError, StorageError, TrainingError.
+    """
+    if output is None:
+        with tempfile.TemporaryDirectory(prefix="synthray-") as place:
+            return fit(source, output=place, on_progress=on_progress, **sections)
+    data = {**sections.pop("data", {}), "source": source}
+    config = parse({"data": data, "output": output, **sections}, where="fit")
+    return _fit(config, on_progress)
+
+
+def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
+    models.check_params(config.model)
+    opened, codec = open_data(config.data)
+    fit_codec(opened, codec, map)
+    data = encode_all(opened, codec, map)
+    name = fingerprint(config, codec, data)
+    engine = new_engine(config, codec, Rows.all(config.train.batch_size))
+    batches = MemoryBatches(data, config.train.batch_size, config.seed)
+    store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
+    history = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
+    artifacts.save_trained(config, engine, codec, history, name)
+    return Artifact.load(config.place("artifact"), trust=[config.model.name])
+
+
+def evaluate(
+    real: str, synthetic: str | pa.Table, *, holdout: str | None = None, **settings: Any
+) -> Report:
+    """Judge synthetic images against real ones.
+
+    Args:
+        synthetic: a URI, or a table such as `Artifact.sample` gives.
+        settings: of the config's ``evaluate`` section.
+
+    Raises:
+        ConfigError, SourceError, SchemaError, ConditionError, UsageError.
+    """
+    tree = {"data": {"source": real}, "output": ".", "evaluate": {**settings, "holdout": holdout}}
+    config = parse(tree, where="evaluate")
+    source, codec = open_data(config.data)
+    if not isinstance(codec, ImageCodec):
+        raise SchemaError("real: evaluation knows images", "give a source of images")
+    fit_codec(source, codec, map)
+
+    def encoded(uri: str) -> Any:
+        return encode_all(open_source(uri), codec, map)
+
+    rows = codec.encode(synthetic) if isinstance(synthetic, pa.Table) else encoded(synthetic)
+    subjects = Subjects(
+        encode_all(source, codec, map), rows, encoded(holdout) if holdout else None
+    )
+    return evaluate_images(subjects, codec, config.evaluate, seed=config.seed)

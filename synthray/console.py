@@ -1,0 +1,70 @@
+"""What people see while long work goes on: lines and a progress bar, all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from synthray.training.loop import Progress as TrainingProgress
+
+PLAIN_EVERY = 10.0
+"""Seconds between lines where there is no terminal, as in the log of a job."""
+
+
+class Screen:
+    """Says things, and shows one bar at a time."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, title: str, unit: str) -> Iterator[Bar]:
+        """A bar for the length of the block; call it with (done, total, detail)."""
+        if not self.console.is_terminal:
+            yield Bar(self, title, unit, None)
+            return
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+        )
+        with Progress(*columns, console=self.console, transient=False) as progress:
+            yield Bar(self, title, unit, progress)
+
+
+class Bar:
+    """A progress bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, screen: Screen, title: str, unit: str, progress: Progress | None) -> None:
+        self._screen, self._title, self._unit = screen, title, unit
+        self._progress = progress
+        self._task = progress.add_task(title, total=None, detail="") if progress else None
+        self._said = 0.0
+
+    def __call__(self, done: int, total: int, detail: str = "") -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, detail=detail)
+            return
+        now = time.monotonic()
+        if done >= total or now - self._said >= PLAIN_EVERY:
+            self._said = now
+            self._screen.say(f"{self._title} {done:,}/{total:,} {self._unit}  {detail}".rstrip())
+            sys.stderr.flush()
+
+    def training(self, progress: TrainingProgress) -> None:
+        """Show losses, speed and time left."""
+        terms = "  ".join(f"{name} {value:.3f}" for name, value in progress.terms.items())
+        minutes, seconds = divmod(int(progress.seconds_left), 60)
+        detail = f"{progress.rows_per_second:,.0f} rows/s  {minutes}:{seconds:02d} left  {terms}"
+        self(progress.step, progress.steps, detail)

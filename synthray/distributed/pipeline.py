@@ -1,0 +1,193 @@
+"""The stages of a run in order; each sees what is already there and does the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import socket
+import urllib.request
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from synthray import storage
+from synthray.config import Config
+from synthray.console import Screen
+from synthray.distributed.evaluate import evaluate, refresh_card
+from synthray.distributed.generate import generate
+from synthray.distributed.serve import running_endpoint, serve_until_interrupted
+from synthray.distributed.train import train
+from synthray.errors import ClusterError, GateError, NotFoundError, SynthRayError
+from synthray.sampling.dataset import Plan, read_manifest
+
+__all__ = [
+    "STAGES",
+    "evaluate",
+    "run_all",
+    "run_evaluate",
+    "run_generate",
+    "run_serve_check",
+    "run_train",
+    "serve_until_interrupted",
+]
+
+SERVED_ROWS = 2048
+
+
+def run_train(config: Config, screen: Screen) -> str:
+    """Train; returns the artifact's digest."""
+    with screen.bar("training", "steps") as bar:
+        digest = train(config, bar.training, screen.say)
+    screen.say(f"artifact {digest[:16]}… at {config.place('artifact')}")
+    return digest
+
+
+def run_generate(
+    config: Config, screen: Screen, artifact: str | None = None, out: str | None = None
+) -> Plan:
+    """Generate the dataset; returns its plan."""
+    place = out or config.place("synthetic")
+    with screen.bar("generating", "rows") as bar:
+        plan = generate(
+            artifact or config.place("artifact"), config.generate, place, config, bar, screen.say
+        )
+    screen.say(f"{plan.rows:,} rows in {plan.shards} shards at {place}")
+    return plan
+
+
+def run_evaluate(config: Config, screen: Screen) -> None:
+    """Evaluate the dataset under ``output``, unless the same evaluation is there already."""
+    out, place = config.place("synthetic"), config.place("report.html")
+    key = _evaluation_key(config, out)
+    marker = config.place("report.json")
+    try:
+        report = storage.read_json(marker)
+    except NotFoundError:
+        report = {}
+    if report.get("evaluation") == key:
+        screen.say(f"{place} is already there")
+        _recall_gates(report)
+        return
+    missed: GateError | None = None
+    try:
+        evaluate(config, out, place, screen.say)
+    except GateError as error:
+        missed = error
+    report = storage.read_json(marker)
+    storage.write_json(marker, report | {"evaluation": key})
+    refresh_card(config, config.place("artifact"), out, report.get("scores", {}))
+    screen.say(f"report at {place}")
+    if missed:
+        raise missed
+
+
+def _evaluation_key(config: Config, out: str) -> str:
+    """What the report depends on: the dataset, the real data, the settings."""
+    manifest = read_manifest(out)
+    if manifest is None:
+        raise NotFoundError(f"no complete dataset at {out}", "generate it first")
+    parts = [
+        manifest["shards"],
+        config.data.model_dump(mode="json"),
+        config.evaluate.model_dump(mode="json"),
+        config.seed,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _recall_gates(report: dict[str, object]) -> None:
+    gates = report.get("gates")
+    missed = [g for g in gates if not g["passed"]] if isinstance(gates, list) else []
+    if missed:
+        names = ", ".join(str(g["name"]) for g in missed)
+        raise GateError(f"quality gates missed: {names}", "train longer, or change evaluate.gates")
+
+
+def run_serve_check(config: Config, screen: Screen) -> None:
+    """Serve the artifact, fetch a batch over HTTP into served.arrow, compare it with the dataset.
+
+    Raises:
+        ClusterError: the endpoint's rows are not those of the dataset.
+    """
+    place = config.place("served.arrow")
+    rows = min(SERVED_ROWS, config.generate.rows)
+    expected = _first_rows(config.place("synthetic"), rows)
+    if _same_rows(place, expected):
+        screen.say(f"{place} is already there")
+        return
+    settings = config.serve.model_copy(update={"port": _free_port(), "host": "127.0.0.1"})
+    with running_endpoint({"model": config.place("artifact")}, settings, token="") as url:
+        body = {
+            "rows": rows,
+            "start": 0,
+            "seed": config.generate.seed,
+            "where": config.generate.where,
+            "images": config.generate.images,
+        }
+        data = _post(f"{url}/v1/models/model/sample", body)
+    storage.write_bytes(place, data)
+    if not _same_rows(place, expected):
+        raise ClusterError(
+            f"the endpoint's rows in {place} are not those of the dataset",
+            "report this: both must be the same bytes",
+        )
+    screen.say(f"{rows:,} rows fetched over HTTP into {place}: the same as in the dataset")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _post(url: str, body: dict[str, object]) -> bytes:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    # No proxy from the environment stands between this machine and itself.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=300) as response:
+            return bytes(response.read())
+    except OSError as error:
+        raise ClusterError(f"{url} did not answer: {error}", "see the endpoint's log") from error
+
+
+def _first_rows(out: str, rows: int) -> pa.Table:
+    filesystem, path = storage.filesystem(storage.join(out, "data"))
+    return ds.dataset(path, filesystem=filesystem, format="parquet").head(rows)
+
+
+def _same_rows(place: str, expected: pa.Table) -> bool:
+    try:
+        data = storage.read_bytes(place)
+    except NotFoundError:
+        return False
+    try:
+        served = pa.ipc.open_stream(io.BytesIO(data)).read_all()
+    except pa.ArrowInvalid:
+        return False
+    return served.replace_schema_metadata(None).equals(expected.replace_schema_metadata(None))
+
+
+STAGES: dict[str, Callable[[Config, Screen], object]] = {
+    "train": run_train,
+    "generate": run_generate,
+    "evaluate": run_evaluate,
+    "serve": run_serve_check,
+}
+
+
+def run_all(config: Config, screen: Screen) -> None:
+    """Every stage in order. A missed gate is told at the end, when everything else is done."""
+    missed: SynthRayError | None = None
+    for name, stage in STAGES.items():
+        screen.say(f"— {name}")
+        try:
+            stage(config, screen)
+        except GateError as error:
+            missed = error
+    if missed:
+        raise missed

@@ -1,0 +1,91 @@
+"""Small real things for tests: pictures, sources, an untrained generator as an artifact."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from synthray import artifact as artifacts
+from synthray import models
+from synthray.config import ModelConfig
+from synthray.data.image_codec import ImageCodec
+from synthray.data.images import STRUCT
+from synthray.data.schema import Column, Kind, Schema
+
+SIDE = 8
+
+
+def png(pixels: np.ndarray, format: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format, **options)
+    return out.getvalue()
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def struct(cells: list[bytes | None], paths: list[str] | None = None) -> pa.Array:
+    names = paths or [f"{index}.png" for index in range(len(cells))]
+    return pa.array(
+        [{"bytes": cell, "path": name} for cell, name in zip(cells, names, strict=True)], STRUCT
+    )
+
+
+def class_folders(root: Path, classes: tuple[str, ...] = ("cat", "dog"), each: int = 3) -> Path:
+    """A folder per class, with grey pictures of 8 x 8."""
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for index in range(each):
+            data = png(noise(SIDE, SIDE, seed=100 * number + index))
+            (root / name / f"{index}.png").write_bytes(data)
+    return root
+
+
+def condition(name: str, arrow_type: str = "string") -> Column:
+    return Column(name=name, kind=Kind.categorical, condition=True, arrow_type=arrow_type)
+
+
+def codec(
+    conditions: dict[str, pa.Array] | None = None, side: int = SIDE, channels: int = 1
+) -> ImageCodec:
+    """Fitted on noise; by default with ten labels, of which "0" is twice as frequent."""
+    if conditions is None:
+        conditions = {"label": pa.array([str(i % 11 % 10) for i in range(44)])}
+    rows = len(next(iter(conditions.values()))) if conditions else 8
+    shape = (side, side) if channels == 1 else (side, side, channels)
+    cells: list[bytes | None] = [png(noise(*shape, seed=i)) for i in range(rows)]
+    columns = (
+        Column(name="image", kind=Kind.image),
+        *(condition(name, str(values.type)) for name, values in conditions.items()),
+    )
+    made = ImageCodec(Schema(columns=columns))
+    made.fit([made.partial(pa.table({"image": struct(cells)} | conditions))])
+    return made
+
+
+def save_artifact(
+    uri: str,
+    fitted: ImageCodec | None = None,
+    family: str = "dcgan",
+    params: dict[str, Any] | None = None,
+) -> str:
+    """An untrained generator: its bytes matter, not its pictures. Returns the digest."""
+    fitted = fitted or codec()
+    settings = {"width": 4, "critic_width": 4, "latent_dim": 8} if params is None else params
+    config = ModelConfig(name=family, params=settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = models.build(config, fitted.spec)
+    weights = {
+        f"{name}.{key}": tensor
+        for name, module in model.sampler_modules()
+        for key, tensor in module.state_dict().items()
+    }
+    return artifacts.save(uri, config, weights, fitted, {"source": "noise", "rows": 44})
