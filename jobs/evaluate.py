@@ -1,4 +1,6 @@
-"""The evaluate stage as a Ray job: ray job submit --working-dir . -- python jobs/evaluate.py CONFIG [KEY=VALUE]
+"""The evaluate stage as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/evaluate.py CONFIG [KEY=VALUE]
 
 The driver of the job is the command line's own: `synthray evaluate CONFIG`, on the job's cluster.
 """

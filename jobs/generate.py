@@ -1,4 +1,6 @@
-"""The generate stage as a Ray job: ray job submit --working-dir . -- python jobs/generate.py CONFIG [KEY=VALUE]
+"""The generate stage as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/generate.py CONFIG [KEY=VALUE]
 
 The driver of the job is the command line's own: `synthray generate CONFIG`, on the job's cluster.
 """

@@ -1,4 +1,6 @@
-"""The pipeline stage as a Ray job: ray job submit --working-dir . -- python jobs/pipeline.py CONFIG [KEY=VALUE]
+"""The pipeline stage as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/pipeline.py CONFIG [KEY=VALUE]
 
 The driver of the job is the command line's own: `synthray run CONFIG`, on the job's cluster.
 """

@@ -1,4 +1,6 @@
-"""The serve stage as a Ray job: ray job submit --working-dir . -- python jobs/serve.py CONFIG [KEY=VALUE]
+"""The serve stage as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/serve.py CONFIG [KEY=VALUE]
 
 The driver of the job is the command line's own: `synthray serve CONFIG`, on the job's cluster.
 """

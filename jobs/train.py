@@ -1,4 +1,6 @@
-"""The train stage as a Ray job: ray job submit --working-dir . -- python jobs/train.py CONFIG [KEY=VALUE]
+"""The train stage as a Ray job.
+
+    ray job submit --working-dir . -- python jobs/train.py CONFIG [KEY=VALUE]
 
 The driver of the job is the command line's own: `synthray train CONFIG`, on the job's cluster.
 """

@@ -12,11 +12,12 @@ from synthray import artifact as artifacts
 from synthray import models
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
+from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.source import open_source
 from synthray.errors import SchemaError
-from synthray.metrics.evaluation import Subjects, evaluate_images
+from synthray.metrics.evaluation import Subjects, check_columns, evaluate_images
 from synthray.metrics.report import Report
 from synthray.rng import Rows
 from synthray.sampling.virtual import Value, VirtualDataset
@@ -108,11 +109,17 @@ def evaluate(
         raise SchemaError("real: evaluation knows images", "give a source of images")
     fit_codec(source, codec, map)
 
-    def encoded(uri: str) -> Any:
-        return encode_all(open_source(uri), codec, map)
+    def encoded(rows: str | pa.Table) -> Encoded:
+        if isinstance(rows, pa.Table):
+            check_columns("the synthetic table", rows.column_names, codec)
+            return codec.encode(rows)
+        opened = open_source(rows)
+        check_columns(rows, opened.schema.names, codec)
+        return encode_all(opened, codec, map)
 
-    rows = codec.encode(synthetic) if isinstance(synthetic, pa.Table) else encoded(synthetic)
     subjects = Subjects(
-        encode_all(source, codec, map), rows, encoded(holdout) if holdout else None
+        encode_all(source, codec, map),
+        encoded(synthetic),
+        None if holdout is None else encoded(holdout),
     )
     return evaluate_images(subjects, codec, config.evaluate, seed=config.seed)

@@ -104,7 +104,7 @@ class Artifact:
         except ConfigError as error:
             raise ArtifactError(
                 f"{uri}: its family {manifest.model.name!r} cannot be built: {error.what}",
-                f"it was trained with synthray {manifest.synthray}; use the same family and version",
+                f"it was trained with synthray {manifest.synthray}; use that version of the family",
             ) from error
         _load_weights(uri, model, weights)
         model = model.eval().requires_grad_(False)

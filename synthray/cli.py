@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ from synthray import config as configs
 from synthray import models, storage
 from synthray.config import Config, GenerateConfig
 from synthray.console import Screen
-from synthray.errors import MissingDependencyError, SynthRayError, UsageError
+from synthray.errors import GateError, MissingDependencyError, SynthRayError, UsageError
 from synthray.version import __version__
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ screen = Screen()
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file, local or s3://")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.steps=100")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as train.steps=100")
 ]
 Address = Annotated[
     str | None, typer.Option(help="a running Ray cluster; none: a local one, started and stopped")
@@ -51,7 +51,10 @@ def main() -> None:
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
+    if debug:
+        os.environ["SYNTHRAY_DEBUG"] = "1"
     if version:
         print(__version__)
         raise typer.Exit
@@ -60,16 +63,16 @@ def _version(
 @app.command()
 def init(
     source: Annotated[str, typer.Argument(help="folder of images, or Parquet; local or s3://")],
-    output: Annotated[Path, typer.Option("-o", help="the config to write")] = Path("synthray.yaml"),
+    output: Annotated[str, typer.Option("-o", help="the config to write")] = "synthray.yaml",
     force: Annotated[bool, typer.Option(help="overwrite an existing config")] = False,
 ) -> None:
     """Look at a source, infer its schema, and write a commented config."""
     from synthray.starter import starter_config
 
-    if output.exists() and not force:
+    if storage.exists(output) and not force:
         raise UsageError(f"{output} exists", "choose another name with -o, or --force")
     text = starter_config(source, screen.say)
-    storage.write_bytes(str(output), text.encode())
+    storage.write_bytes(output, text.encode())
     screen.say(f"wrote {output}; next: synthray run {output}")
 
 
@@ -92,23 +95,30 @@ def generate(
     artifact: Annotated[str | None, typer.Option(help="a trained artifact, without CONFIG")] = None,
     rows: Annotated[int | None, typer.Option(help="with --artifact")] = None,
     out: Annotated[str | None, typer.Option(help="with --artifact: where to write")] = None,
-    seed: Seed = 0,
-    where: Annotated[list[str] | None, typer.Option(help="col=value, may be repeated")] = None,
-    workers: Annotated[int, typer.Option(help="model replicas, with --artifact")] = 1,
+    seed: Annotated[int | None, typer.Option(help="with --artifact")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="with --artifact: col=value, may be repeated")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="with --artifact: model replicas")] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Write a dataset of synthetic rows as Parquet; an interrupted one is completed."""
+    options = {"--rows": rows, "--out": out, "--seed": seed, "--where": where, "--workers": workers}
     if artifact:
-        settings = _adhoc(artifact, rows, out, seed, where, workers, address, config, overrides)
+        settings = _adhoc(
+            artifact, rows, out, seed, where, workers, address, _words(config, overrides)
+        )
+        source, place = storage.absolute(artifact), settings.output
     elif config:
+        _refuse(options, "--artifact", "with CONFIG write, say, generate.rows=1000")
         settings = _load(config, overrides, address)
+        source, place = settings.place("artifact"), settings.place("synthetic")
     else:
         raise UsageError("generate: neither CONFIG nor --artifact", "give one of them")
-    place = out or settings.place("synthetic")
     pipeline = _pipeline()
     with _cluster(settings):
-        plan = pipeline.run_generate(settings, screen, artifact, place)
+        plan = pipeline.run_generate(settings, screen, source, place)
     _result(as_json, {"dataset": place, **plan.model_dump(mode="json")}, place)
 
 
@@ -139,47 +149,61 @@ def evaluate(
     real: Annotated[str | None, typer.Option(help="without CONFIG")] = None,
     synthetic: Annotated[str | None, typer.Option(help="without CONFIG")] = None,
     holdout: Annotated[str | None, typer.Option(help="real data that training never saw")] = None,
-    report: Annotated[str, typer.Option(help="the page; a .json goes beside it")] = "report.html",
+    report: Annotated[
+        str | None, typer.Option(help="the page, report.html; a .json goes beside it")
+    ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Score synthetic against real data, with the real-against-real floor; write the report."""
-    pipeline = _pipeline()
-    if config:
-        settings = _load(config, overrides, address)
-        with _cluster(settings):
-            pipeline.run_evaluate(settings, screen)
-        place = settings.place("report.json")
-    elif real and synthetic:
+    if real and synthetic:
         tree = {"data": {"source": real}, "output": ".", "cluster": {"address": address}}
         tree["evaluate"] = {"holdout": holdout}
-        settings = configs.parse(tree, overrides or [], "evaluate")
-        with _cluster(settings):
-            pipeline.evaluate(settings, synthetic, report, screen.say)
-        place = report.removesuffix(".html") + ".json"
+        settings = configs.parse(tree, _words(config, overrides), "evaluate")
+        page = report or "report.html"
+    elif config:
+        options = {"--real": real, "--synthetic": synthetic}
+        _refuse(options, "both of --real and --synthetic", "give both, without CONFIG")
+        options = {"--holdout": holdout, "--report": report}
+        _refuse(options, "--real and --synthetic", "with CONFIG write evaluate.holdout=URI")
+        settings = _load(config, overrides, address)
+        page = settings.place("report.html")
     else:
         raise UsageError("evaluate: no CONFIG", "give one, or --real and --synthetic")
-    scores = storage.read_json(place)
+    pipeline = _pipeline()
+    missed: GateError | None = None
+    try:
+        with _cluster(settings):
+            if synthetic:
+                pipeline.evaluate(settings, synthetic, page, screen.say)
+            else:
+                pipeline.run_evaluate(settings, screen)
+    except GateError as error:
+        missed = error
+    scores = storage.read_json(page.removesuffix(".html") + ".json")
     _result(as_json, scores, _score_lines(scores))
+    if missed:
+        raise missed
 
 
 @app.command()
 def serve(
-    targets: Annotated[list[str], typer.Argument(metavar="ARTIFACT...|CONFIG")],
+    targets: Annotated[list[str], typer.Argument(metavar="ARTIFACT...|CONFIG [KEY=VALUE]...")],
     port: Annotated[int | None, typer.Option()] = None,
     host: Annotated[str | None, typer.Option()] = None,
     address: Address = None,
 ) -> None:
-    """Serve artifacts over HTTP until interrupted. A model is named NAME=ARTIFACT, or by its folder."""
-    
+    """Serve artifacts over HTTP until interrupted. A model is named by its folder, or NAME=URI."""
     chosen = {k: v for k, v in (("port", port), ("host", host)) if v is not None}
-    if len(targets) == 1 and targets[0].endswith((".yaml", ".yml")):
-        settings = _load(targets[0], [f"serve.{k}={v}" for k, v in chosen.items()], address)
+    if targets[0].endswith((".yaml", ".yml")):
+        overrides = [*targets[1:], *(f"serve.{k}={v}" for k, v in chosen.items())]
+        settings = _load(targets[0], overrides, address)
         uris = {"model": settings.place("artifact")}
     else:
         tree = {"data": {"source": "."}, "output": ".", "serve": chosen}
         settings = configs.parse(tree | {"cluster": {"address": address}}, [], "serve")
         uris = _named(targets)
+    pipeline = _pipeline()
     with _cluster(settings):
         pipeline.serve_until_interrupted(uris, settings.serve, screen.say)
 
@@ -189,6 +213,7 @@ def run(config: ConfigPath, overrides: Overrides = None, address: Address = None
     """Every stage in order: train, generate, evaluate, serve a batch. Skips what is done."""
     settings = _load(config, overrides, address)
     pipeline = _pipeline()
+    pipeline.check_run(settings)
     with _cluster(settings):
         pipeline.run_all(settings, screen)
     print(settings.output)
@@ -203,10 +228,8 @@ def submit(
     wait: Annotated[bool, typer.Option(help="follow the log until the job ends")] = True,
 ) -> None:
     """Submit a stage to a Ray cluster as a job; the same as `ray job submit -- python jobs/…`."""
-    from synthray.distributed.submit import submit_job
-
-    _load(config, overrides, None)
-    print(submit_job(stage, config, overrides or [], address, wait, screen.say))
+    settings = _load(config, overrides, None)
+    print(_on_ray("submit").submit_job(stage, settings, address, wait, screen.say))
 
 
 @app.command(name="models")
@@ -231,28 +254,39 @@ def _load(uri: str, overrides: list[str] | None, address: str | None) -> Config:
     return configs.load(uri, [*(overrides or []), *extra])
 
 
+def _words(config: str | None, overrides: list[str] | None) -> list[str]:
+    """All positional words, where the first is no config but an override too."""
+    return [*([config] if config else []), *(overrides or [])]
+
+
+def _refuse(options: dict[str, Any], with_what: str, remedy: str) -> None:
+    """Options that would be ignored are errors."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)}: only with {with_what}", remedy)
+
+
 def _adhoc(
     artifact: str,
     rows: int | None,
     out: str | None,
-    seed: int,
+    seed: int | None,
     where: list[str] | None,
-    workers: int,
+    workers: int | None,
     address: str | None,
-    config: str | None,
-    overrides: list[str] | None,
+    overrides: list[str],
 ) -> Config:
     if rows is None or out is None:
         raise UsageError("generate --artifact: --rows and --out are missing", "give both")
     generate: dict[str, Any] = GenerateConfig().model_dump()
     tree: dict[str, Any] = {
         "data": {"source": artifact},
-        "cluster": {"workers": workers, "address": address},
-        "train": {"batch_size": 2 * workers},
-        "generate": generate | {"rows": rows, "seed": seed, "where": _where(where)},
+        "cluster": {"workers": 1 if workers is None else workers, "address": address},
+        "train": {"batch_size": 2 * (workers or 1)},
+        "generate": generate | {"rows": rows, "seed": seed or 0, "where": _where(where)},
         "output": out,
     }
-    return configs.parse(tree, [*([config] if config else []), *(overrides or [])], "generate")
+    return configs.parse(tree, overrides, "generate")
 
 
 def _where(items: list[str] | None) -> dict[str, str]:
@@ -277,19 +311,21 @@ def _named(targets: list[str]) -> dict[str, str]:
 
 
 def _pipeline() -> Any:
+    return _on_ray("pipeline")
+
+
+def _cluster(config: Config) -> Any:
+    return _on_ray("cluster").connect(config.cluster)
+
+
+def _on_ray(name: str) -> Any:
+    """A module of `synthray.distributed`, imported on use: the other commands work without Ray."""
     try:
-        from synthray.distributed import pipeline
+        return importlib.import_module(f"synthray.distributed.{name}")
     except ImportError as error:
         raise MissingDependencyError(
             f"this command runs on Ray: {error}", "pip install 'synthray[ray]'"
         ) from error
-    return pipeline
-
-
-def _cluster(config: Config) -> Any:
-    from synthray.distributed.cluster import connect
-
-    return connect(config.cluster)
 
 
 def _result(as_json: bool, tree: Any, line: str) -> None:
@@ -298,7 +334,12 @@ def _result(as_json: bool, tree: Any, line: str) -> None:
 
 def _score_lines(report: dict[str, Any]) -> str:
     lines = [f"{'score':22} {'value':>10} {'real/real':>10}"]
-    for name, score in report.get("scores", {}).items():
+    utility = report.get("utility") or {}
+    rows = dict(report.get("scores", {}))
+    if utility:
+        accuracy = {"value": utility["tstr"]["accuracy"], "floor": utility["trtr"]["accuracy"]}
+        rows["accuracy trained on it"] = accuracy
+    for name, score in rows.items():
         cells = [score.get(key) for key in ("value", "floor")]
         shown = [f"{c:>10.4g}" if isinstance(c, int | float) else f"{'–':>10}" for c in cells]
         lines.append(f"{name:22} {' '.join(shown)}")

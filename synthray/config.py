@@ -29,7 +29,6 @@ BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
 
 
-
 def _holds_tuple(annotation: Any) -> bool:
     parts = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     return any((typing.get_origin(part) or part) is tuple for part in parts)
@@ -65,7 +64,9 @@ class Strict(BaseModel):
 class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
-    source: str = Field(description="Parquet, CSV, JSON Lines or a folder of images; local or s3://")
+    source: str = Field(
+        description="Parquet, CSV, JSON Lines or a folder of images; local or s3://"
+    )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(
         None, description="columns to condition on; none given: the label of an image source"
@@ -113,10 +114,15 @@ class TrainConfig(Strict):
 class ClusterConfig(Strict):
     """The workers of training, generation and evaluation."""
 
-    workers: int = Field(1, ge=1)
-    cpus_per_worker: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, description="processes that train together")
+    cpus_per_worker: int = Field(1, ge=1, description="threads of each")
     gpus_per_worker: float = Field(0, ge=0)
     address: str | None = Field(None, description="a running cluster; none: a local one")
+
+    @property
+    def replicas(self) -> int:
+        """Model replicas that generate on the same processors: one a GPU, or one a CPU."""
+        return self.workers if self.gpus_per_worker else self.workers * self.cpus_per_worker
 
 
 class GenerateConfig(Strict):
@@ -375,8 +381,6 @@ _PLAIN_VALUES = (
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
@@ -392,6 +396,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what either version of YAML would take for something else than text."""
 
 
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _PLAIN_VALUES:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(
@@ -401,5 +406,3 @@ for _tag, _pattern, _first in _PLAIN_VALUES:
 
 def _read_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
-
-

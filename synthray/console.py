@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -68,3 +70,49 @@ class Bar:
         minutes, seconds = divmod(int(progress.seconds_left), 60)
         detail = f"{progress.rows_per_second:,.0f} rows/s  {minutes}:{seconds:02d} left  {terms}"
         self(progress.step, progress.steps, detail)
+
+
+@contextmanager
+def without_lines(noise: Sequence[str]) -> Iterator[None]:
+    """Drop the lines that contain one of ``noise`` from what native code writes to stderr.
+
+    It writes to the file descriptor, past Python; all its other lines pass.
+    """
+    sys.stderr.flush()
+    direct = os.dup(2)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    needles = [text.encode() for text in noise]
+
+    def forward() -> None:
+        with open(reading, "rb") as lines:
+            for line in lines:
+                if not any(needle in line for needle in needles):
+                    os.write(direct, line)
+
+    thread = threading.Thread(target=forward, name="synthray-stderr", daemon=True)
+    thread.start()
+    python = sys.stderr
+    try:
+        if _descriptor(python) == 2:
+            # Our own lines and bars go straight on, to a terminal if it is one.
+            sys.stderr = open(os.dup(direct), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+        yield
+    finally:
+        if sys.stderr is not python:
+            sys.stderr.close()
+            sys.stderr = python
+        python.flush()
+        os.dup2(direct, 2)
+        # The end of the pipe comes when the last process that inherited it has ended.
+        thread.join(timeout=1)
+        if not thread.is_alive():
+            os.close(direct)
+
+
+def _descriptor(stream: object) -> int | None:
+    try:
+        return int(stream.fileno())  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from s3server import S3Server
 
-
 if os.environ.get("SYNTHRAY_TEST_WITHOUT_RAY"):
     # Importing Ray now raises ImportError, as on a machine that does not have it.
     sys.modules["ray"] = None  # type: ignore[assignment]

@@ -22,6 +22,15 @@ class Batches(Protocol):
         ...
 
 
+def check_size(rows: int, batch_size: int) -> None:
+    """Raises: ConfigError: the source does not fill one batch."""
+    if rows < batch_size:
+        raise ConfigError(
+            f"train.batch_size: {batch_size} exceeds the {rows} rows of the source",
+            f"set it to {max(rows // 2, 2)} or less",
+        )
+
+
 class MemoryBatches:
     """Batches of data that fits in memory: every epoch a new permutation of all rows.
 
@@ -39,11 +48,7 @@ class MemoryBatches:
     def __init__(
         self, data: Encoded, batch_size: int, seed: int, rank: int = 0, workers: int = 1
     ) -> None:
-        if len(data) < batch_size:
-            raise ConfigError(
-                f"train.batch_size: {batch_size} exceeds the {len(data)} rows of the source",
-                f"set it to {max(len(data) // 2, 2)} or less",
-            )
+        check_size(len(data), batch_size)
         self.data, self.seed = data, seed
         self.rows = Rows.share(batch_size, rank, workers)
         self.per_epoch = len(data) // batch_size

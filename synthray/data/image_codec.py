@@ -252,7 +252,9 @@ class ImageCodec:
         fields = []
         for column in self.schema:
             if column.kind == Kind.image:
-                fields.append(pa.field(column.name, images.STRUCT if images_as == "png" else tensor))
+                fields.append(
+                    pa.field(column.name, images.STRUCT if images_as == "png" else tensor)
+                )
             else:
                 fields.append(pa.field(column.name, _arrow_type(column)))
         return pa.schema(fields)

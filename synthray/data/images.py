@@ -28,9 +28,10 @@ class UnreadableImageError(Exception):
 def is_image_type(kind: pa.DataType) -> bool:
     """Whether an Arrow type holds images: the bytes struct, or a [h, w(, c)] uint8 tensor."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        shape = [kind.shape[axis] for axis in kind.permutation or range(len(kind.shape))]
-        pixels = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 2, 3, 4))
-        return bool(kind.value_type == pa.uint8() and pixels)
+        # Permuted axes are left out: pyarrow 26 writes and reads them in different senses.
+        plain = kind.permutation in (None, list(range(len(kind.shape))))
+        pixels = len(kind.shape) == 2 or (len(kind.shape) == 3 and kind.shape[2] in (1, 2, 3, 4))
+        return bool(kind.value_type == pa.uint8() and plain and pixels)
     return pa.types.is_struct(kind) and any(
         field.name == "bytes"
         and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))

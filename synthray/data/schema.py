@@ -54,9 +54,7 @@ class Schema(BaseModel):
         for column in self.columns:
             if column.name == name:
                 return column
-        raise SchemaError(
-            f"no column named {name!r}", f"the columns are: {', '.join(self.names)}"
-        )
+        raise SchemaError(f"no column named {name!r}", f"the columns are: {', '.join(self.names)}")
 
     @property
     def names(self) -> list[str]:

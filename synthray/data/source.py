@@ -198,7 +198,7 @@ def infer_image_schema(source: Source, corrections: dict[str, dict[str, object]]
         what = f"{len(found)} image columns" if found else "no image column"
         raise SchemaError(
             f"data.source: {source.uri} has {what} among {source.schema.names}",
-            "give one column of struct<bytes, path>, or of a uint8 tensor [height, width, channels]",
+            "give one column of struct<bytes, path>, or of uint8 tensors [height, width, channels]",
         )
     _check_corrections(source.schema, found[0], corrections)
     columns = []

@@ -6,17 +6,28 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import ray
+from ray.exceptions import RayError
 
 from synthray.config import ClusterConfig
+from synthray.console import without_lines
 from synthray.errors import ClusterError
 
 OBJECT_STORE_BYTES = 1 << 30
+ANSWER_SECONDS = 10
+NOISE = (
+    # Ray Data, about every pool of actors that it starts.
+    "ray-project/ray/issues/53727",
+    # Once a second where a token is refused; our own error follows.
+    "Failed to get cluster ID from GCS server",
+)
+"""Native lines that tell people nothing they could act on."""
 
 
 @contextmanager
@@ -32,12 +43,10 @@ def connect(config: ClusterConfig) -> Iterator[None]:
     address = config.address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         yield
-    elif address:
-        with _running(address):
-            yield
-    else:
-        with _private(config):
-            yield
+        return
+    cluster = _running(address) if address else _private(config)
+    with without_lines(NOISE), cluster:
+        yield
 
 
 @cache
@@ -46,13 +55,27 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
+def first_line(error: Exception) -> str:
+    """What Ray says at length, in short."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+
+
 @contextmanager
 def _running(address: str) -> Iterator[None]:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RayError, RuntimeError, ValueError) as error:
+        ray.shutdown()
         raise ClusterError(
-            f"cluster.address: no Ray cluster answers at {address}: {error}",
+            f"cluster.address: no Ray cluster answers at {address}: {first_line(error)}",
             "start one, correct the address, or leave it out for a local cluster; a cluster with "
             "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
         ) from error
@@ -77,6 +100,8 @@ def _private(config: ClusterConfig) -> Iterator[None]:
     cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + 1
     try:
         ray.init(
+            # Without it Ray would join the last cluster that anybody started on this machine.
+            address="local",
             num_cpus=cpus,
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,

@@ -20,7 +20,7 @@ from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.source import open_source
 from synthray.distributed.mapping import cluster_map
 from synthray.errors import NotFoundError, SchemaError
-from synthray.metrics.evaluation import Subjects, evaluate_images
+from synthray.metrics.evaluation import Subjects, check_columns, evaluate_images
 from synthray.metrics.gates import raise_if_missed
 from synthray.metrics.report import Report, report_html, report_json
 from synthray.sampling.card import dataset_card
@@ -52,7 +52,7 @@ def evaluate(
     generated = _read(synthetic, codec)
     say(
         f"{len(real):,} real, {len(generated):,} synthetic rows; features {settings.features}; "
-        f"two classifiers of {settings.epochs} epochs"
+        f"epochs of a classifier: {settings.epochs}"
     )
     report = evaluate_images(
         Subjects(real, generated, holdout),
@@ -82,18 +82,17 @@ def refresh_card(config: Config, artifact_uri: str, out: str, scores: dict[str, 
         raise NotFoundError(f"no complete dataset at {out}", "generate it first")
     plan = Plan.model_validate(manifest["plan"])
     card = dataset_card(
-        Artifact.load(artifact_uri, trust=[config.model.name]), plan, config.generate.license, scores)
+        Artifact.load(artifact_uri, trust=[config.model.name]),
+        plan,
+        config.generate.license,
+        scores,
+    )
     storage.write_bytes(storage.join(out, "README.md"), card.encode())
 
 
 def _read(uri: str, codec: ImageCodec) -> Encoded:
     source = open_source(uri)
-    missing = set(codec.schema.names) - set(source.schema.names)
-    if missing:
-        raise SchemaError(
-            f"{uri} has no column {sorted(missing)[0]!r}; it has {source.schema.names}",
-            "compare data with the same columns",
-        )
+    check_columns(uri, source.schema.names, codec)
     return encode_all(source, codec, cluster_map)
 
 

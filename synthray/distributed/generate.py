@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.patience import patiently
-from synthray.errors import ArtifactError, ClusterError
+from synthray.errors import ArtifactError, ClusterError, SynthRayError
 from synthray.sampling import dataset
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan, Receipt
@@ -30,15 +31,28 @@ MAX_ATTEMPTS = 10
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Attempts:
-    """How often each shard was begun. Ray begins a shard anew, without end, when its worker dies."""
+class Ledger:
+    """What the driver must know of the workers, and would not learn from Ray.
 
-    def __init__(self) -> None:
+    Ray Data begins a shard anew, without end, when its worker dies; and it gives back the text of
+    an error, not the error.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._begun: Counter[int] = Counter()
+        self._error: SynthRayError | None = None
 
-    def begin(self, shard: int) -> int:
+    def begin(self, shard: int) -> bool:
+        """Count, and say whether to go on."""
         self._begun[shard] += 1
-        return self._begun[shard]
+        return self._begun[shard] <= self._limit
+
+    def fail(self, error: SynthRayError) -> None:
+        self._error = self._error or error
+
+    def error(self) -> SynthRayError | None:
+        return self._error
 
 
 class ShardWriter:
@@ -47,14 +61,19 @@ class ShardWriter:
     """
 
     def __init__(
-        self, uri: str, plan: Plan, out: str, device: str, trust: tuple[str, ...], attempts: Any
+        self, uri: str, plan: Plan, out: str, device: str, trust: tuple[str, ...], ledger: Any
     ) -> None:
         torch.set_num_threads(1)
-        self.plan, self.out, self.attempts = plan, out, attempts
-        artifact = patiently(uri, lambda: _checked(uri, plan.digest, trust))
-        self.virtual = VirtualDataset(
-            artifact, plan.seed, plan.where, plan.images, device  # type: ignore[arg-type]
-        )
+        self.plan, self.out, self.ledger = plan, out, ledger
+        with self._told("a replica of the model could not be loaded"):
+            artifact = patiently(uri, lambda: _checked(uri, plan.digest, trust))
+            self.virtual = VirtualDataset(
+                artifact,
+                plan.seed,
+                plan.where,
+                plan.images,  # type: ignore[arg-type]
+                device,
+            )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         receipts = [self._one(int(shard)) for shard in batch["shard"]]
@@ -64,17 +83,49 @@ class ShardWriter:
         }
 
     def _one(self, shard: int) -> Receipt:
-        if ray.get(self.attempts.begin.remote(shard)) > MAX_ATTEMPTS:
-            raise ClusterError(
-                f"shard {shard}: {MAX_ATTEMPTS} workers died of it",
-                "give workers more memory, or make shards smaller (generate.shard_rows); the same "
-                "command goes on from what is there",
-            )
-        return patiently(self.out, lambda: self._verified_or_written(shard))
+        with self._told(f"shard {shard} could not be generated"):
+            if not ray.get(self.ledger.begin.remote(shard)):
+                raise ClusterError(
+                    f"shard {shard}: every worker that began it died",
+                    "give workers more memory, or make shards smaller (generate.shard_rows); the "
+                    "same command goes on from what is there",
+                )
+            return patiently(self.out, lambda: self._verified_or_written(shard))
 
     def _verified_or_written(self, shard: int) -> Receipt:
         existing = dataset.verified(self.out, self.plan, shard)
         return existing or dataset.write_shard(self.virtual, self.plan, self.out, shard)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Tell the driver of an error before Ray does."""
+        try:
+            yield
+        except Exception as error:
+            own = (
+                error
+                if isinstance(error, SynthRayError)
+                else ClusterError(
+                    f"{what}: {type(error).__name__}: {error}",
+                    "see the traceback with --debug; the same command goes on from what is there",
+                )
+            )
+            ray.get(self.ledger.fail.remote(own))
+            raise
+
+
+@contextmanager
+def _errors_of(ledger: Any) -> Iterator[None]:
+    """Raise what the workers told, rather than what Ray makes of it."""
+    try:
+        with unwrapped():
+            yield
+    except ClusterError as error:
+        with unwrapped():
+            told = ray.get(ledger.error.remote())
+        if told is None:
+            raise
+        raise told from error
 
 
 def _checked(uri: str, digest: str, trust: tuple[str, ...]) -> Artifact:
@@ -131,7 +182,7 @@ def _write_missing(
     trust: tuple[str, ...],
     show: Callable[[int, int], None],
 ) -> dict[int, Receipt]:
-    workers = config.cluster.workers if config else 1
+    workers = config.cluster.replicas if config else 1
     gpus = config.cluster.gpus_per_worker if config else 0
     _quiet()
     context = ray.data.DataContext.get_current()
@@ -142,9 +193,10 @@ def _write_missing(
     shards = [pa.table({"shard": pa.array([i], pa.int64())}) for i in range(plan.shards)]
     device = "cuda" if gpus else "cpu"
     size = min(workers, plan.shards)
+    ledger = Ledger.remote(MAX_ATTEMPTS)  # type: ignore[attr-defined]
     written = ray.data.from_arrow(shards).map_batches(
         ShardWriter,
-        fn_constructor_args=(artifact_uri, plan, out, device, trust, Attempts.remote()),  # type: ignore[attr-defined]
+        fn_constructor_args=(artifact_uri, plan, out, device, trust, ledger),
         batch_size=1,
         num_cpus=1,
         num_gpus=gpus or None,
@@ -153,7 +205,7 @@ def _write_missing(
     )
     receipts: dict[int, Receipt] = {}
     done = 0
-    with unwrapped():
+    with _errors_of(ledger):
         for batch in written.iter_batches(batch_size=None, prefetch_batches=0):
             for text in batch["receipt"]:
                 receipt = Receipt.model_validate_json(str(text))

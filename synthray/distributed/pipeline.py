@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import secrets
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -15,15 +16,20 @@ import pyarrow.dataset as ds
 from synthray import storage
 from synthray.config import Config
 from synthray.console import Screen
+from synthray.data.prepare import open_data
+from synthray.data.source import open_source
 from synthray.distributed.evaluate import evaluate, refresh_card
 from synthray.distributed.generate import generate
 from synthray.distributed.serve import running_endpoint, serve_until_interrupted
 from synthray.distributed.train import train
-from synthray.errors import ClusterError, GateError, NotFoundError, SynthRayError
+from synthray.errors import ClusterError, GateError, NotFoundError, SourceError, SynthRayError
+from synthray.metrics.evaluation import check_settings
+from synthray.models import check_params
 from synthray.sampling.dataset import Plan, read_manifest
 
 __all__ = [
     "STAGES",
+    "check_run",
     "evaluate",
     "run_all",
     "run_evaluate",
@@ -112,13 +118,14 @@ def run_serve_check(config: Config, screen: Screen) -> None:
         ClusterError: the endpoint's rows are not those of the dataset.
     """
     place = config.place("served.arrow")
-    rows = min(SERVED_ROWS, config.generate.rows)
+    rows = min(SERVED_ROWS, config.generate.rows, config.serve.max_rows)
     expected = _first_rows(config.place("synthetic"), rows)
     if _same_rows(place, expected):
         screen.say(f"{place} is already there")
         return
     settings = config.serve.model_copy(update={"port": _free_port(), "host": "127.0.0.1"})
-    with running_endpoint({"model": config.place("artifact")}, settings, token="") as url:
+    token = secrets.token_hex(32)
+    with running_endpoint({"model": config.place("artifact")}, settings, token) as url:
         body = {
             "rows": rows,
             "start": 0,
@@ -126,7 +133,7 @@ def run_serve_check(config: Config, screen: Screen) -> None:
             "where": config.generate.where,
             "images": config.generate.images,
         }
-        data = _post(f"{url}/v1/models/model/sample", body)
+        data = _post(f"{url}/v1/models/model/sample", body, token)
     storage.write_bytes(place, data)
     if not _same_rows(place, expected):
         raise ClusterError(
@@ -142,10 +149,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _post(url: str, body: dict[str, object]) -> bytes:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def _post(url: str, body: dict[str, object], token: str) -> bytes:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     # No proxy from the environment stands between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -178,6 +184,23 @@ STAGES: dict[str, Callable[[Config, Screen], object]] = {
     "evaluate": run_evaluate,
     "serve": run_serve_check,
 }
+
+
+def check_run(config: Config) -> None:
+    """Tell what would stop a later stage before the first one begins; Ray need not be connected.
+
+    Raises:
+        ConfigError, SourceError, SchemaError, StorageError, UsageError.
+    """
+    check_params(config.model)
+    _, codec = open_data(config.data)
+    check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
+    if config.evaluate.holdout is not None:
+        try:
+            open_source(config.evaluate.holdout)
+        except SourceError as error:
+            what = error.what.replace("data.source", "evaluate.holdout", 1)
+            raise SourceError(what, error.remedy) from error
 
 
 def run_all(config: Config, screen: Screen) -> None:

@@ -2,77 +2,125 @@
 
 from __future__ import annotations
 
-import shlex
+import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import requests
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from synthray import config as configs
 from synthray import storage
-from synthray.errors import ClusterError, UsageError
+from synthray.config import Config
+from synthray.distributed.cluster import first_line
+from synthray.errors import ClusterError, GateError, SynthRayError, UsageError
 
-JOBS = ("train", "generate", "evaluate", "serve", "pipeline")
+JOBS = {
+    "train": "train",
+    "generate": "generate",
+    "evaluate": "evaluate",
+    "serve": "serve",
+    "pipeline": "run",
+}
+"""The command behind each stage."""
 PACKAGE = Path(__file__).parents[1]
+POLL_SECONDS = 1.0
 
 
 def submit_job(
-    stage: str,
-    config: str,
-    overrides: Sequence[str],
-    address: str,
-    wait: bool,
-    say: Callable[[str], None] = print,
+    stage: str, config: Config, address: str, wait: bool, say: Callable[[str], None] = print
 ) -> str:
     """Submit ``python -m synthray`` for one stage; returns the job's id.
 
-    The package and the config travel with the job; the cluster's image has the dependencies;
+    The package and the whole config travel with the job; the cluster's image has the dependencies;
     source and output must be where every node reaches them.
 
     Raises:
-        UsageError: no such stage.
+        UsageError: no such stage; or the job found a config that cannot be.
+        GateError: the job missed a quality gate.
         ClusterError: the address does not answer, or the job failed.
     """
     if stage not in JOBS:
         raise UsageError(f"stage {stage!r} is unknown", f"use one of {', '.join(JOBS)}")
-    command = "run" if stage == "pipeline" else stage
-    text = storage.read_bytes(config)
-    quoted = " ".join(shlex.quote(item) for item in overrides)
-    try:
+    text = configs.dump(_for_job(config))
+    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _answering(address):
         client = JobSubmissionClient(address)
         with tempfile.TemporaryDirectory(prefix="synthray-job-") as folder:
-            (Path(folder) / "config.yaml").write_bytes(text)
+            (Path(folder) / "config.yaml").write_text(text, encoding="utf-8")
             job = client.submit_job(
-                entrypoint=f"python -m synthray {command} config.yaml {quoted}".rstrip(),
+                entrypoint=f"python -m synthray {JOBS[stage]} config.yaml",
                 runtime_env={"working_dir": folder, "py_modules": [str(PACKAGE)]},
             )
-    except (ConnectionError, RuntimeError) as error:
-        raise ClusterError(
-            f"no job can be submitted to {address}: {error}",
-            "give the dashboard's address; with token authentication set RAY_AUTH_MODE=token and "
-            "RAY_AUTH_TOKEN",
-        ) from error
     say(f"submitted {job}")
     if wait:
-        _follow(client, job, say)
+        try:
+            with _answering(address):
+                _follow(client, job, say)
+        except KeyboardInterrupt:
+            say(f"{job} goes on; to end it: ray job stop {job} --address {address}")
+            raise
     return job
+
+
+def _for_job(config: Config) -> Config:
+    """The same config in another working directory, on the cluster that the job is given."""
+    data, judged = config.data, config.evaluate
+    places = {
+        name: storage.absolute(uri)
+        for name, uri in (("holdout", judged.holdout), ("weights", judged.weights))
+        if uri is not None
+    }
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update={"source": storage.absolute(data.source)}),
+            "evaluate": judged.model_copy(update=places),
+            "cluster": config.cluster.model_copy(update={"address": None}),
+        }
+    )
+
+
+@contextmanager
+def _answering(address: str) -> Iterator[None]:
+    try:
+        yield
+    except SynthRayError:
+        raise
+    except AuthenticationError as error:
+        raise ClusterError(
+            f"{address} refuses the token: {first_line(error)}",
+            "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token",
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError, requests.RequestException) as error:
+        raise ClusterError(
+            f"no Ray dashboard answers at {address}: {first_line(error)}",
+            "give the address of the cluster's dashboard, such as http://HOST:8265",
+        ) from error
 
 
 def _follow(client: JobSubmissionClient, job: str, say: Callable[[str], None]) -> None:
     shown = 0
     while True:
-        status = client.get_job_status(job)
+        ended = client.get_job_status(job).is_terminal()
         log = client.get_job_logs(job)
-        if len(log) > shown:
-            say(log[shown:].rstrip("\n"))
-            shown = len(log)
-        if status.is_terminal():
+        # A line that is not yet whole waits for its rest.
+        whole = len(log) if ended else log.rfind("\n") + 1
+        if whole > shown:
+            say(log[shown:whole].rstrip("\n"))
+            shown = whole
+        if ended:
             break
-        time.sleep(1)
-    if status != JobStatus.SUCCEEDED:
-        info = client.get_job_info(job)
-        raise ClusterError(
-            f"job {job} ended as {status.value}: {info.message}",
+        time.sleep(POLL_SECONDS)
+    info = client.get_job_info(job)
+    if info.status != JobStatus.SUCCEEDED:
+        kinds: dict[int | None, type[SynthRayError]] = {2: UsageError, 3: GateError}
+        raise kinds.get(info.driver_exit_code, ClusterError)(
+            # The log has been shown; the message ends with it once more.
+            f"job {job} ended as {info.status.value}: {info.message.partition(', last avail')[0]}",
             "mend what its log names; submitted again, it goes on from what is there",
         )

@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from synthray import artifact, storage
 from synthray.artifact import Artifact
 from synthray.config import Config
-from synthray.data.batches import Batches, MemoryBatches
+from synthray.data.batches import Batches, MemoryBatches, check_size
 from synthray.data.codec import Codec, Encoded
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.source import Source
@@ -24,7 +24,7 @@ from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import NotFoundError, OutputTakenError, SynthRayError
-from synthray.models import check_params
+from synthray.models import check_conditions, check_params
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
@@ -70,7 +70,7 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     if existing is not None:
         say(f"artifact {existing[:12]} is already trained")
         return existing
-    board = Board.remote()
+    board = Board.remote()  # type: ignore[attr-defined]
     job = Job(config, codec, name, None if data is None else ray.put(data), board)
     with watching(board, show):
         _fit(job, source)
@@ -89,6 +89,8 @@ def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec,
         say(f"skipped {cleaning.unreadable} of {cleaning.rows} unreadable:")
         for name, reason in cleaning.examples:
             say(f"  {name}: {reason}")
+    check_size(spec.rows, config.train.batch_size)
+    check_conditions(config.model, spec)
     gigabytes = spec.rows * _row_bytes(spec.shape) / 1e9
     stream = config.data.stream == "always" or (
         config.data.stream == "auto" and gigabytes > config.data.memory_gb

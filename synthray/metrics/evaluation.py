@@ -9,7 +9,7 @@ does not see them, but the generator did, which the report says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,20 @@ from synthray.config import EvaluateConfig
 from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import contact_sheet
-from synthray.errors import ConfigError, UsageError
+from synthray.errors import ConfigError, NotFoundError, SchemaError, UsageError
 from synthray.metrics.base import Features
 from synthray.metrics.domain import BATCH, DomainExtractor, train_domain
+from synthray.metrics.extractors import NAMES as EXTRACTORS
 from synthray.metrics.extractors import Extractor, extract, make_extractor
-from synthray.metrics.gates import check_gates
+from synthray.metrics.gates import check_gates, check_names
+from synthray.metrics.names import metric_name
 from synthray.metrics.panel import Panel, PanelState, with_floor
 from synthray.metrics.report import ClassRow, Picture, Report
 from synthray.metrics.utility import Utility, accuracy
 
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
+SCORES = ("frechet", "kernel", "score", "precision", "recall", "density", "coverage")
 CHUNK = 2048
 """Rows whose features are computed at a time; fixed, so that no number depends on the workers."""
 
@@ -68,6 +71,7 @@ def evaluate_images(
         UsageError: too few rows.
         MissingDependencyError, NotFoundError: the extractor's weights.
     """
+    check_settings(settings, labelled=bool(codec.spec.conditions))
     notes = []
     real, holdout = subjects.real, subjects.holdout
     if holdout is None:
@@ -81,16 +85,15 @@ def evaluate_images(
     synthetic = subjects.synthetic
     _check_enough(real, holdout, synthetic)
     labelled = bool(codec.spec.conditions)
-    if settings.features == "domain" and not labelled:
-        raise ConfigError(
-            "evaluate.features: 'domain' is a classifier, and the data has no labels",
-            "set data.conditions, or use efficientnet-lite0",
-        )
     classifiers = _classifiers(real, synthetic, codec, settings, seed, mapper) if labelled else None
     extractor = _extractor(settings, classifiers)
     rows = min(len(holdout), len(synthetic))
     panel, states = _states(
-        extractor, settings, {"real": real, "holdout": holdout, "synthetic": synthetic}, rows, mapper
+        extractor,
+        settings,
+        {"real": real, "holdout": holdout, "synthetic": synthetic},
+        rows,
+        mapper,
     )
     values = panel.compare(states["real"], states["synthetic"])
     floor = panel.compare(states["real"], states["holdout"])
@@ -122,6 +125,48 @@ def evaluate_images(
         environment=dict(environment or {}),
         created=created,
     )
+
+
+def check_settings(settings: EvaluateConfig, labelled: bool) -> None:
+    """Refuse what could only fail after the work.
+
+    Raises:
+        ConfigError: domain features without labels, or a gate on a score that there is not.
+        UsageError: unknown features, or no weights for them.
+        NotFoundError: the file of the weights.
+    """
+    if settings.features == "domain":
+        if not labelled:
+            raise ConfigError(
+                "evaluate.features: 'domain' is a classifier, and the data has no labels",
+                "set data.conditions, or use efficientnet-lite0",
+            )
+    elif settings.features not in EXTRACTORS:
+        raise UsageError(
+            f"evaluate.features: {settings.features!r} is unknown",
+            f"use one of {', '.join(EXTRACTORS)}",
+        )
+    if settings.weights is not None and not storage.exists(settings.weights):
+        raise NotFoundError(
+            f"evaluate.weights: {settings.weights} does not exist", "give the file's path or URI"
+        )
+    known = [
+        name + part
+        for name in (metric_name(plain, settings.features) for plain in SCORES)
+        for part in ("", ".floor", ".ratio", ".std")
+    ]
+    gates = {name: gate.model_dump() for name, gate in settings.gates.items()}
+    check_names(gates, [*known, "tstr", "trtr"] if labelled else known)
+
+
+def check_columns(what: str, names: Collection[str], codec: ImageCodec) -> None:
+    """Raises `SchemaError` unless rows with the columns ``names`` can be compared."""
+    missing = sorted(set(codec.schema.names) - set(names))
+    if missing:
+        raise SchemaError(
+            f"{what} has no column {missing[0]!r}; it has {', '.join(names)}",
+            "compare data with the same columns",
+        )
 
 
 def _split(real: Encoded, seed: int) -> tuple[Encoded, Encoded]:
@@ -227,8 +272,8 @@ def _class_rows(
         for name, found in (("TSTR", utility.tstr), ("TRTR", utility.trtr)):
             right, total = found.by_class[index]
             scores[name] = right / total if total else math.nan
-        count = [int((r.cond[:, 0] == index).sum()) for r in (real, synthetic)]
-        rows.append(ClassRow(str(value), *count, scores))
+        of_real, of_synthetic = (int((r.cond[:, 0] == index).sum()) for r in (real, synthetic))
+        rows.append(ClassRow(str(value), of_real, of_synthetic, scores))
     return rows
 
 

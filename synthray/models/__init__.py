@@ -70,15 +70,18 @@ def build(config: ModelConfig, spec: DataSpec) -> GenerativeModel:
     Raises:
         ConfigError: unknown family, or ``model.params`` that its Config does not take.
     """
-    cls = family(config.name)
-    settings = check_params(config)
-    if spec.conditions and not cls.conditional:
+    check_conditions(config, spec)
+    return family(config.name)(check_params(config), spec)
+
+
+def check_conditions(config: ModelConfig, spec: DataSpec) -> None:
+    """Raises: ConfigError: the data has conditions, and the family models none."""
+    if spec.conditions and not family(config.name).conditional:
         raise ConfigError(
             f"model.name: {config.name} does not model conditions, and the data has "
             f"{len(spec.conditions)}",
             "set data.conditions: [] to leave them out, or choose a conditional family",
         )
-    return cls(settings, spec)  # type: ignore[call-arg]
 
 
 def check_params(config: ModelConfig) -> Any:

@@ -13,6 +13,7 @@ from synthray.config import Strict
 from synthray.data.codec import DataSpec
 from synthray.models import losses
 from synthray.models.base import Batch, GenerativeModel, Loss, OptimizerConfig, Phase
+from synthray.models.regularizers import zero_centred_gradient_penalty
 from synthray.rng import BatchRandom
 
 
@@ -20,6 +21,9 @@ class AdversarialConfig(Strict):
     latent_dim: int = Field(100, ge=1)
     generator: OptimizerConfig = OptimizerConfig()
     critic: OptimizerConfig = OptimizerConfig()
+    r1_gamma: float = Field(
+        0.0, ge=0, description="weight of the gradient penalty on real rows (R1)"
+    )
     critic_steps: int = Field(1, ge=1, description="critic updates per generator update")
 
 
@@ -63,7 +67,9 @@ class AdversarialModel(GenerativeModel):
     def _critic_loss(self, batch: Batch, rng: BatchRandom) -> Loss:
         with torch.no_grad():
             fake = self.sample(len(batch), rng, batch.cond)
-        real_score = self.critic(batch.x, batch.cond, rng)
+        gamma = self.config.r1_gamma
+        real = batch.x.detach().requires_grad_(gamma > 0)
+        real_score = self.critic(real, batch.cond, rng)
         fake_score = self.critic(fake, batch.cond, rng)
         total = losses.non_saturating_critic(real_score, fake_score)
         terms = {
@@ -71,6 +77,10 @@ class AdversarialModel(GenerativeModel):
             "critic_real": real_score.mean(),
             "critic_fake": fake_score.mean(),
         }
+        if gamma:
+            penalty = zero_centred_gradient_penalty(real_score, real)
+            total = total + gamma / 2 * penalty
+            terms |= {"loss_critic": total, "r1": penalty}
         return Loss(total, terms)
 
     def sample(self, n: int, rng: BatchRandom, cond: Tensor | None = None) -> Tensor:

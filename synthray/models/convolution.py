@@ -76,18 +76,18 @@ class Decoder(nn.Module):
 
 class Encoder(nn.Module):
     """An image to a flat feature vector, [n, features]: strided convolutions, leaky ReLU 0.2,
-    batch norm after all but the first, as in DCGAN's discriminator.
+    batch norm after all but the first, as in DCGAN's discriminator, or none.
     """
 
-    def __init__(self, width: int, spec: DataSpec, extra_channels: int = 0) -> None:
+    def __init__(self, width: int, spec: DataSpec, norm: bool = True) -> None:
         super().__init__()
         _, downs = doublings(spec.shape[1])
-        channels = [spec.shape[0] + extra_channels, *(width * 2**i for i in range(downs))]
+        channels = [spec.shape[0], *(width * 2**i for i in range(downs))]
         self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1, bias=index == 0)
+            nn.Conv2d(a, b, 4, stride=2, padding=1, bias=index == 0 or not norm)
             for index, (a, b) in enumerate(pairwise(channels))
         )
-        self.norms = nn.ModuleList(BatchNorm(c) for c in channels[2:])
+        self.norms = nn.ModuleList(BatchNorm(c) if norm else nn.Identity() for c in channels[2:])
         side = spec.shape[1]
         for _ in range(downs):
             side = side // 2
@@ -112,3 +112,14 @@ def init_dcgan(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, BatchNorm):
             nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+def init_kaiming(module: nn.Module) -> None:
+    """Convolutions that keep the scale of their input under leaky ReLU 0.2. He et al. 2015
+    (1502.01852). Without batch norm, DCGAN's small weights would let the signal fade.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -32,8 +32,9 @@ def _fixed_arithmetic() -> Iterator[None]:
         if threads != 1:
             torch.set_num_threads(1)
         try:
-            with torch.inference_mode(), torch.backends.cudnn.flags(
-                benchmark=False, deterministic=True, allow_tf32=False
+            with (
+                torch.inference_mode(),
+                torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False),
             ):
                 yield
         finally:

@@ -1,10 +1,10 @@
 """A generated dataset on storage: the plan, its shards with their receipts, the manifest.
 
-    OUT/_synthray/plan.json              created once: what this dataset is going to be
-    OUT/data/part-000017.parquet         identical bytes, whoever writes it
-    OUT/_synthray/receipts/000017.json   rows, bytes, SHA-256; written after its file
-    OUT/README.md                        the dataset card
-    OUT/_synthray/manifest.json          created once, last: the dataset is complete
+OUT/_synthray/plan.json              created once: what this dataset is going to be
+OUT/data/part-000017.parquet         identical bytes, whoever writes it
+OUT/_synthray/receipts/000017.json   rows, bytes, SHA-256; written after its file
+OUT/README.md                        the dataset card
+OUT/_synthray/manifest.json          created once, last: the dataset is complete
 """
 
 from __future__ import annotations

@@ -96,7 +96,10 @@ def _walk(
                 yield name, info.st_size
             elif stat.S_ISDIR(info.st_mode) and (info.st_dev, info.st_ino) not in ancestors:
                 inside = (*ancestors, (info.st_dev, info.st_ino))
-                yield from _walk(entry.path, f"{name}/", inside)
+                try:
+                    yield from _walk(entry.path, f"{name}/", inside)
+                except FileNotFoundError:  # the folder is gone since
+                    continue
 
 
 def read_bytes(uri: str) -> bytes:

@@ -61,9 +61,9 @@ class Engine:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss = self.model.loss(phase.name, batch, random)
         parameters = self._parameters(phase)
-        gradients = torch.autograd.grad(loss.total, parameters)
+        local = torch.autograd.grad(loss.total, parameters)
         # The loss travels with the gradients, so that all workers agree on whether to stop.
-        *gradients, total = average([*gradients, loss.total.detach()])
+        *gradients, total = average([*local, loss.total.detach()])
         self._check_finite(phase, total, gradients)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

@@ -29,8 +29,8 @@ def fingerprint(config: Config, codec: Codec, data: Encoded | Source) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     if isinstance(data, Encoded):
         # Flat, for hashlib takes no other; cond has no columns where there are no conditions.
-        digest.update(data.x.reshape(-1))
-        digest.update(data.cond.reshape(-1))
+        digest.update(data.x.reshape(-1).data)
+        digest.update(data.cond.reshape(-1).data)
     else:
         digest.update(repr(list(data.chunks)).encode())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from synthray.config import Config, GenerateConfig, ModelConfig, load, parse
 from synthray.errors import ConfigError, NotFoundError
 from synthray.models import check_params
 
-MINIMAL = {"data": {"source": "real/"}, "output": "out/"}
+MINIMAL = {"data": {"source": "real/"}, "output": "s3://synth/run"}
 
 
 def write(path: Path, text: str | bytes) -> str:
@@ -134,7 +134,7 @@ def test_overrides_are_read_as_yaml_and_create_sections() -> None:
             "generate.where={label: 012, day: 2024-13-45, at: 1:30, answer: no, is: true}",
             'generate.license="1.0"',
             "evaluate.gates.frechet.max=3",
-            "output=a=b",
+            "output=s3://synth/a=b",
         ],
     )
     assert config.train.steps == 1000
@@ -146,7 +146,7 @@ def test_overrides_are_read_as_yaml_and_create_sections() -> None:
     assert config.generate.where == expected
     assert config.generate.license == "1.0"
     assert config.evaluate.gates["frechet"].max == 3
-    assert config.output == "a=b"
+    assert config.output == "s3://synth/a=b"
 
 
 def test_an_override_into_a_value_is_refused() -> None:
@@ -160,9 +160,9 @@ def test_an_override_fills_a_section_whose_keys_are_all_commented_out(tmp_path: 
 
 
 def test_parsing_leaves_the_given_tree_as_it_was() -> None:
-    tree = {"data": {"source": "real/"}, "output": "out/", "train": {"steps": 5}}
+    tree: dict[str, Any] = {**MINIMAL, "train": {"steps": 5}}
     assert parse(tree, ["train.steps=7", "cluster.workers=2"]).train.steps == 7
-    assert tree == {"data": {"source": "real/"}, "output": "out/", "train": {"steps": 5}}
+    assert tree == {**MINIMAL, "train": {"steps": 5}}
 
 
 # Files.
@@ -204,8 +204,8 @@ def test_a_file_that_is_no_config_is_named(tmp_path: Path, text: str, words: str
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    uri = write(tmp_path / "c.yaml", "\ufeffoutput: out/\ndata: {source: real/}\n")
-    assert load(uri).output == "out/"
+    uri = write(tmp_path / "c.yaml", "\ufeffoutput: s3://synth/run\ndata: {source: real/}\n")
+    assert load(uri).output == "s3://synth/run"
 
 
 def test_dump_gives_a_file_that_reads_as_the_same_config(tmp_path: Path) -> None:
@@ -230,7 +230,20 @@ def test_lists_are_taken_where_a_family_wants_a_tuple() -> None:
 
 
 def test_place_is_under_output() -> None:
-    assert parse(MINIMAL).place("artifact", "x.json") == "out/artifact/x.json"
+    assert parse(MINIMAL).place("artifact", "x") == "s3://synth/run/artifact/x"
+
+
+def test_a_relative_output_is_made_absolute_for_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse(MINIMAL, ["output=out"]).place("x") == f"{tmp_path}/out/x"
+
+
+def test_places_that_are_no_uris_are_named() -> None:
+    message = complaint("output=ftp://host/x", "data.source=''")
+    assert "output: ftp://host/x: SynthRay does not read or write ftp:// URIs" in message
+    assert "data.source: '' is not a path or a URI" in message
 
 
 def test_a_shard_is_whole_blocks() -> None:

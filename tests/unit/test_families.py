@@ -329,3 +329,22 @@ def test_the_cosine_schedule_at_its_ends() -> None:
     settings = OptimizerConfig(lr=0.2, schedule="cosine", final=0.1)
     assert settings.rate(0) == pytest.approx(0.2)
     assert settings.rate(1) == pytest.approx(0.02)
+
+
+def test_a_gradient_penalty_needs_a_critic_without_batch_norm() -> None:
+    with pytest.raises(ConfigError, match="r1_gamma needs critic_norm: none"):
+        models.check_params(ModelConfig(name="dcgan", params={"r1_gamma": 0.1}))
+
+
+def test_dcgan_with_a_gradient_penalty_moves_every_weight_of_the_critic() -> None:
+    params = {**SMALL["dcgan"], "critic_norm": "none", "r1_gamma": 0.1}
+    spec = DataSpec(shape=(1, 28, 28), rows=COUNT, conditions=(3,))
+    torch.manual_seed(0)
+    model = models.build(ModelConfig(name="dcgan", params=params), spec)
+    batch = Batch(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT)[:, None] % 3)
+    random = BatchRandom(rng.stream(0, "test"), Rows.all(COUNT))
+    loss = model.loss("critic", batch, random)
+    plain = loss.total - loss.terms["r1"] * 0.05
+    assert loss.terms["r1"] > 0 and plain > 0
+    gradients = torch.autograd.grad(loss.total, list(model.critic.parameters()))
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)

@@ -132,7 +132,9 @@ def test_past_the_share_the_run_stops_and_names_the_first_ten() -> None:
     with pytest.raises(SourceError) as caught:
         fitted(pictures(88, 12))
     message = str(caught.value)
-    assert "12 of 100 images (12.0%) cannot be read, more than data.max_unreadable = 0.01" in message
+    assert (
+        "12 of 100 images (12.0%) cannot be read, more than data.max_unreadable = 0.01" in message
+    )
     assert "88.png: not an image" in message and "97.png" in message and "98.png" not in message
     assert "raise data.max_unreadable" in message
 
@@ -160,10 +162,18 @@ def test_the_fit_is_the_same_for_any_grouping_of_the_chunks() -> None:
     for number in range(4):
         sides = [8 + 2 * number, 12]
         cells: list[bytes | None] = [png(noise(s, s, seed=number)) for s in sides] + [BAD] * 4
-        tables.append(pa.table({"image": struct(cells, [f"{number}-{i}" for i in range(6)]),
-                                "label": [f"{number % 3}"] * 6}))
+        tables.append(
+            pa.table(
+                {
+                    "image": struct(cells, [f"{number}-{i}" for i in range(6)]),
+                    "label": [f"{number % 3}"] * 6,
+                }
+            )
+        )
+
     def made() -> ImageCodec:
         return new_codec(condition("label"), max_unreadable=0.9)
+
     parts = [made().partial(table) for table in tables]
     results = set()
     for cuts in itertools.product([False, True], repeat=3):
@@ -264,6 +274,11 @@ def test_the_artifacts_form_gives_the_same_codec() -> None:
     again = ImageCodec.from_json(tree)
     assert again.spec == made.spec and again.schema == made.schema
     assert again.arrow_schema() == made.arrow_schema()
-    for broken in ({}, tree | {"spec": {}}, tree | {"schema": {"columns": []}}, tree | {"schema": 3}):
+    for broken in (
+        {},
+        tree | {"spec": {}},
+        tree | {"schema": {"columns": []}},
+        tree | {"schema": 3},
+    ):
         with pytest.raises(ArtifactError, match=r"codec\.json cannot be read"):
             ImageCodec.from_json(broken)

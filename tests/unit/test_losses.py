@@ -14,6 +14,7 @@ from synthray.config import ModelConfig
 from synthray.data.codec import DataSpec
 from synthray.models import losses
 from synthray.models.base import Batch
+from synthray.models.regularizers import zero_centred_gradient_penalty
 from synthray.models.vae import VAE
 from synthray.rng import BatchRandom, Rows
 
@@ -158,3 +159,13 @@ def test_a_vae_samples_the_mean_of_its_likelihood(likelihood: str) -> None:
         sample = model.sample(4, random, COND)
     mean = 2 * torch.sigmoid(logits) - 1 if likelihood == "bernoulli" else torch.tanh(logits)
     torch.testing.assert_close(sample, mean)
+
+
+def test_the_gradient_penalty_is_the_squared_norm_of_the_gradient() -> None:
+    # score = a . x + b |x|^2 has the gradient a + 2 b x, known without autograd.
+    rng = np.random.default_rng(3)
+    a, b, x = rng.normal(size=6), 0.7, rng.normal(size=(5, 6))
+    tensor = torch.tensor(x, requires_grad=True)
+    score = tensor @ torch.tensor(a) + b * tensor.square().sum(dim=1)
+    expected = np.mean(np.sum((a + 2 * b * x) ** 2, axis=1))
+    assert zero_centred_gradient_penalty(score, tensor).item() == pytest.approx(expected, rel=1e-12)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny import class_folders, noise, png, save_artifact, struct
+from written import write_dataset
 
 from synthray import storage
 from synthray.artifact import Artifact
@@ -21,8 +22,6 @@ from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.schema import Kind
 from synthray.data.source import Source, infer_image_schema, open_source
 from synthray.errors import SchemaError, SourceError
-from synthray.sampling import dataset
-from synthray.sampling.card import dataset_card
 from synthray.sampling.virtual import VirtualDataset
 
 PICTURE = png(noise(8, 8))
@@ -152,7 +151,8 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path, damage: str) -> None:
 def test_damage_inside_a_parquet_file_is_named_when_it_is_read(tmp_path: Path) -> None:
     pq.write_table(table(200, n=np.arange(200)), tmp_path / "a.parquet", compression="zstd")
     whole = bytearray((tmp_path / "a.parquet").read_bytes())
-    whole[200:2000] = b"\x55" * 1800
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    whole[4:-footer] = b"\x55" * (len(whole) - footer - 4)
     (tmp_path / "a.parquet").write_bytes(whole)
     source = open_source(str(tmp_path))
     with pytest.raises(SourceError, match=r"a\.parquet is not a Parquet file, or damaged"):
@@ -229,7 +229,8 @@ def test_a_correction_that_does_not_fit_is_refused(
     pq.write_table(table(label=["a"] * 4, x=[0.5] * 4), tmp_path / "a.parquet")
     assert words in refusal(tmp_path, corrections)
     right: dict[str, dict[str, object]] = {
-        "label": {"kind": "categorical"}, "image": {"kind": "image"}
+        "label": {"kind": "categorical"},
+        "image": {"kind": "image"},
     }
     infer_image_schema(open_source(str(tmp_path)), right)
 
@@ -253,13 +254,7 @@ def test_a_generated_dataset_is_a_source(tmp_path: Path, images: Any, part: str)
     save_artifact(str(tmp_path / "artifact"))
     artifact = Artifact.load(str(tmp_path / "artifact"))
     settings = GenerateConfig(rows=1500, shard_rows=1024, images=images)
-    plan = dataset.Plan.of(artifact.digest, settings)
-    virtual = VirtualDataset(artifact, images=images)
-    dataset.claim(out, plan)
-    receipts = {i: dataset.write_shard(virtual, plan, out, i) for i in range(plan.shards)}
-    card = dataset_card(artifact, plan, "CC0-1.0")
-    storage.write_bytes(storage.join(out, "README.md"), card.encode())
-    dataset.commit(out, plan, receipts, virtual.arrow_schema)
+    write_dataset(artifact, out, settings)
 
     source, codec = open_data(DataConfig(source=storage.join(out, part)))
     assert source.rows == 1500

@@ -472,3 +472,19 @@ def test_preflight_finds_what_overwrites(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match="created only once"):
         storage.preflight(str(tmp_path))
     assert names(tmp_path) == []
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept.txt").write_text("x")
+    (tmp_path / "gone").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("gone"):
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [Path(file.uri).name for file in storage.list_files(str(tmp_path))] == ["kept.txt"]

@@ -21,13 +21,16 @@ from synthray.training.averaging import agree, average
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.loop import Hooks, new_engine, train
 
+GENTLE = SGD | {"lr": 0.005}
+"""With a higher rate these networks are chaotic: a rounding grows tenfold with each step."""
+
 CASES = {
     # Dropout draws random numbers for each row, batch norm looks at all rows of the batch.
-    "gan": config_of("gan", SGD, precision="float32"),
-    "dcgan": config_of("dcgan", SGD),
-    "cvae": config_of("cvae", SGD),
+    "gan": config_of("gan", GENTLE),
+    "dcgan": config_of("dcgan", GENTLE),
+    "cvae": config_of("cvae", GENTLE),
     "adam": config_of("dcgan"),
-    "bfloat16": config_of("dcgan", SGD, precision="bfloat16"),
+    "bfloat16": config_of("dcgan", GENTLE, precision="bfloat16"),
 }
 
 
@@ -67,6 +70,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("one")
+    torch.set_num_threads(1)
     return {name: run(config, folder / name)[0].state() for name, config in CASES.items()}
 
 
@@ -79,34 +83,30 @@ def test_all_workers_hold_the_same_bits(two: list[dict[str, Any]], name: str) ->
     assert_identical(two[0][name]["state"], two[1][name]["state"])
 
 
-@pytest.mark.parametrize("name", ["gan", "dcgan", "cvae"])
+@pytest.mark.parametrize("name", ["gan", "dcgan", "cvae", "adam"])
 def test_one_worker_and_two_agree_within_float_tolerance(
     one: dict[str, dict[str, Tensor]], two: list[dict[str, Any]], name: str
 ) -> None:
-    """SGD is linear in the gradients: what differs is the rounding of sums in another order, a
-    few units in the 24th bit a step. The weights have moved a thousand times as far."""
+    """What differs is the rounding of sums in another order: some units in the 24th bit a step,
+    and a hundred where an activation next to a kink falls on its other side. The furthest weight
+    has moved five hundred times as far."""
     start, single, double = first(name), one[name], two[0][name]["state"]
     moved = 0.0
     for key, tensor in single.items():
-        torch.testing.assert_close(double[key], tensor, rtol=1e-4, atol=2e-6)
+        torch.testing.assert_close(double[key], tensor, rtol=1e-4, atol=1e-5)
         if key.startswith("model.") and "running" not in key:
             moved = max(moved, (tensor - start[key]).abs().max().item())
-    assert moved > 2e-3
+    assert moved > 5e-3
 
 
-@pytest.mark.parametrize("name", ["adam", "bfloat16"])
-def test_one_worker_and_two_agree_where_rounding_counts_for_more(
-    one: dict[str, dict[str, Tensor]], two: list[dict[str, Any]], name: str
+def test_one_worker_and_two_agree_in_bfloat16_as_far_as_its_8_bits_go(
+    one: dict[str, dict[str, Tensor]], two: list[dict[str, Any]]
 ) -> None:
-    """Adam divides by the size of the gradient, so rounding can turn the sign of a step where the
-    gradient is next to nothing; bfloat16 keeps 8 bits. Most weights agree to a small share of the
-    way they went."""
-    start, single, double = first(name), one[name], two[0][name]["state"]
+    start, single, double = first("bfloat16"), one["bfloat16"], two[0]["bfloat16"]["state"]
     keys = [k for k in start if k.startswith("model.") and "running" not in k]
-    went = torch.cat([(single[k] - start[k]).abs().reshape(-1) for k in keys])
-    apart = torch.cat([(single[k] - double[k]).abs().reshape(-1) for k in keys])
-    assert apart.mean() < 0.02 * went.mean()
-    assert apart.max() < 2 * went.max()
+    went = torch.cat([(single[k] - start[k]).reshape(-1) for k in keys])
+    apart = torch.cat([(single[k] - double[k]).reshape(-1) for k in keys])
+    assert apart.norm() < 0.2 * went.norm()
 
 
 def test_two_workers_resume_bit_identically(two: list[dict[str, Any]]) -> None:
@@ -144,7 +144,7 @@ def test_a_cvae_learns_what_the_classes_look_like(tmp_path: Path) -> None:
     codec = codec_of("cvae", side=12)
     codec._spec = DataSpec(shape=(1, 12, 12), rows=240, conditions=(3,))
     data = Encoded(x.astype(np.uint8), labels[:, None])
-    config = config_of("cvae", {"lr": 5e-3, "beta1": 0.9}, steps=80, eval_every=2)
+    config = config_of("cvae", {"lr": 4e-3, "beta1": 0.9}, steps=300, eval_every=2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

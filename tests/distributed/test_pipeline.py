@@ -1,0 +1,238 @@
+"""`synthray run` as people run it: one command, all of the contract, nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import ray
+import tiny
+import yaml
+
+from synthray import cli
+
+pytestmark = pytest.mark.timeout(300)
+
+MARK = "SYNTHRAY_TEST_MARK"
+TINY: dict[str, Any] = {
+    "model": {"name": "dcgan", "params": {"width": 4, "critic_width": 4, "latent_dim": 8}},
+    "train": {"steps": 4, "batch_size": 16, "eval_every": 2, "checkpoint_every": 2},
+    "generate": {"rows": 1500, "shard_rows": 1024, "seed": 5},
+    "evaluate": {"epochs": 1},
+}
+
+
+class Finished:
+    """A command that has ended, and what of it still runs."""
+
+    def __init__(self, folder: Path, *words: str, **environment: str) -> None:
+        mark = uuid.uuid4().hex
+        settings = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "synthray", *words],
+            cwd=folder,
+            env=settings | {MARK: mark, "OMP_NUM_THREADS": "1"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.left = left_behind(mark)
+
+
+def left_behind(mark: str) -> list[str]:
+    """Command lines of the processes that have inherited the mark; dying ones get a moment."""
+    end = time.monotonic() + 10
+    while (found := marked(mark)) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
+def marked(mark: str) -> list[str]:
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and mark.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def write_config(folder: Path, **sections: Any) -> None:
+    tree = {"data": {"source": "pets"}, "output": "out", **TINY}
+    (folder / "c.yaml").write_text(yaml.safe_dump(tree | sections))
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("work")
+    tiny.class_folders(root / "pets", each=60)
+    write_config(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> Finished:
+    return Finished(folder, "run", "c.yaml")
+
+
+def test_one_command_makes_all_of_the_contract(folder: Path, first: Finished) -> None:
+    assert first.code == 0, first.err
+    assert first.out == f"{folder / 'out'}\n"
+    files = set(times(folder / "out"))
+    assert files >= {
+        "artifact/artifact.json",
+        "artifact/codec.json",
+        "artifact/model.safetensors",
+        "samples/step-000000002.png",
+        "samples/step-000000004.png",
+        "synthetic/README.md",
+        "synthetic/_synthray/manifest.json",
+        "synthetic/_synthray/receipts/000000.json",
+        "synthetic/_synthray/receipts/000001.json",
+        "synthetic/data/part-000000.parquet",
+        "synthetic/data/part-000001.parquet",
+        "report.html",
+        "report.json",
+        "served.arrow",
+    }
+    assert any(name.startswith("checkpoints/step-") for name in files)
+    assert not any(".tmp" in name for name in files)
+
+
+def test_only_our_own_lines_are_said(first: Finished) -> None:
+    told = (
+        "— ",
+        "120 rows at ",
+        "encoded to ",
+        "training ",
+        "artifact ",
+        "generating ",
+        "1,500 rows ",
+        "120 real, ",
+        "report at ",
+    )
+    assert [line for line in first.err.splitlines() if not line.startswith(told)] == []
+
+
+def test_nothing_is_left_running(first: Finished) -> None:
+    assert first.left == []
+
+
+def test_the_served_batch_is_the_beginning_of_the_dataset(folder: Path, first: Finished) -> None:
+    served = pa.ipc.open_stream(io.BytesIO((folder / "out/served.arrow").read_bytes())).read_all()
+    written = ds.dataset(folder / "out/synthetic/data").to_table()
+    assert served.num_rows == written.num_rows == 1500
+    assert served.to_pylist() == written.to_pylist()
+
+
+def test_the_card_and_the_report_tell_the_scores(folder: Path, first: Finished) -> None:
+    report = json.loads((folder / "out/report.json").read_text())
+    card = (folder / "out/synthetic/README.md").read_text()
+    assert "frechet_domain" in report["scores"] and report["compared"]["rows"] == 1500
+    assert "frechet_domain" in card
+
+
+def test_the_same_command_again_changes_nothing(folder: Path, first: Finished) -> None:
+    before = times(folder / "out")
+    again = Finished(folder, "run", "c.yaml")
+    assert (again.code, again.left) == (0, [])
+    assert times(folder / "out") == before
+    assert again.err.count("already") == 4
+
+
+def test_a_missed_gate_is_told_when_everything_else_is_done(
+    folder: Path, first: Finished, tmp_path: Path
+) -> None:
+    # From another folder, by a path; the output is relative to where the command runs.
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "out/served.arrow").unlink()
+    shutil.copytree(folder / "pets", tmp_path / "pets")
+    elsewhere = str(folder / "c.yaml")
+    missed = Finished(tmp_path, "run", elsewhere, "evaluate.gates={tstr: {min: 1.5}}")
+    assert (missed.code, missed.out, missed.left) == (3, "", [])
+    assert "1 of 1 quality gates missed" in missed.err and "tstr is" in missed.err
+    assert (tmp_path / "out/served.arrow").exists()
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["passed"] is False
+    # Told again by the report that is there, with the scores as the result.
+    recalled = Finished(
+        tmp_path, "evaluate", elsewhere, "evaluate.gates={tstr: {min: 1.5}}", "--json"
+    )
+    assert recalled.code == 3 and "tstr" in recalled.err
+    assert json.loads(recalled.out)["scores"] == report["scores"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.source=none", "data.source: "),
+        ("evaluate.gates={tsrt: {min: 1}}", "did you mean 'tstr'"),
+        ("evaluate.holdout=none", "evaluate.holdout: "),
+        ("model.params={widht: 3}", "did you mean 'width'"),
+        ("data.conditions=[colour]", "no column named 'colour'"),
+    ],
+)
+def test_what_cannot_be_is_told_before_ray_starts(
+    folder: Path,
+    override: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["synthray", "run", "c.yaml", "output=never", override])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert told in err and "Traceback" not in err
+    assert not ray.is_initialized() and not (folder / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "told"),
+    [
+        ("train.steps=5", 1, "was trained with other settings"),
+        ("generate.rows=99", 1, "already belongs to another dataset: rows = 1500 there, 99 here"),
+    ],
+)
+def test_an_output_that_is_taken_is_left_as_it_is(
+    folder: Path, first: Finished, override: str, code: int, told: str
+) -> None:
+    before = times(folder / "out")
+    failed = Finished(folder, "run", "c.yaml", override)
+    assert (failed.code, failed.out, failed.left) == (code, "", [])
+    assert told in failed.err and "Traceback" not in failed.err
+    assert times(folder / "out") == before
+
+
+def test_an_artifact_is_generated_from_without_a_config(folder: Path, first: Finished) -> None:
+    words = ("--artifact", "out/artifact", "--rows", "1500", "--seed", "5", "--out", "copy")
+    done = Finished(folder, "generate", *words, "generate.shard_rows=1024", "--json")
+    assert (done.code, done.left) == (0, []), done.err
+    assert json.loads(done.out)["rows"] == 1500
+    for name in ("part-000000.parquet", "part-000001.parquet"):
+        ours, theirs = (folder / place / "data" / name for place in ("copy", "out/synthetic"))
+        assert ours.read_bytes() == theirs.read_bytes()

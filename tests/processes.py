@@ -1,0 +1,46 @@
+"""Finding the processes that a test has started, to kill them or to see them gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def own_processes(name: str) -> list[int]:
+    """The descendants of this process whose command line begins so."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            names[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:  # gone since
+            continue
+        parents[int(folder.name)] = int(stat[1])
+
+    def ours(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return [pid for pid in names if names[pid].startswith(name.encode()) and ours(pid)]
+
+
+def marked(mark: str) -> list[int]:
+    """The processes with this word in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # gone since, or somebody else's
+            continue
+    return found
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,150 @@
+"""Python in three lines: fit, load, evaluate, in this process and without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import torch
+
+import synthray
+from synthray.errors import (
+    ConditionError,
+    ConfigError,
+    NotFoundError,
+    SchemaError,
+    SourceError,
+    UsageError,
+)
+
+GAN: dict[str, Any] = {"name": "dcgan", "params": {"width": 4, "critic_width": 4, "latent_dim": 8}}
+QUICK: dict[str, Any] = {
+    "model": GAN,
+    "train": {"steps": 4, "batch_size": 16, "eval_every": 2, "checkpoint_every": 2},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """More would only wait for each other on networks as small as these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two hundred pictures of 8 x 8 in two classes."""
+    return str(tiny.class_folders(tmp_path_factory.mktemp("data") / "pets", each=100))
+
+
+@pytest.fixture(scope="module")
+def trained(pictures: str) -> synthray.Artifact:
+    return synthray.fit(pictures, **QUICK)
+
+
+def test_three_lines_from_a_folder_to_a_judgement(
+    pictures: str, trained: synthray.Artifact
+) -> None:
+    table = trained.sample(100, seed=7, where={"label": "cat"})
+    report = synthray.evaluate(pictures, table, epochs=1)
+    assert table.column_names == ["image", "label"] and table["label"].to_pylist() == ["cat"] * 100
+    assert "frechet_domain" in report.scores and report.utility is not None
+
+
+def test_fit_twice_gives_the_same_artifact(pictures: str, trained: synthray.Artifact) -> None:
+    assert synthray.fit(pictures, **QUICK).digest == trained.digest
+    other = synthray.fit(pictures, **QUICK, seed=1)
+    assert other.digest != trained.digest
+
+
+def test_rows_are_any_slice_of_what_sample_begins(trained: synthray.Artifact) -> None:
+    whole = trained.sample(1500, seed=3)
+    assert trained.rows(1000, 300, seed=3).equals(whole.slice(1000, 300).combine_chunks())
+    assert not trained.sample(50, seed=4).equals(whole.slice(0, 50).combine_chunks())
+
+
+def test_an_artifact_is_kept_under_output_and_loads(
+    pictures: str, trained: synthray.Artifact, tmp_path: Path
+) -> None:
+    kept = synthray.fit(pictures, output=str(tmp_path / "run"), **QUICK)
+    loaded = synthray.load(str(tmp_path / "run" / "artifact"))
+    assert kept.digest == loaded.digest == trained.digest
+    assert loaded.sample(20).equals(trained.sample(20))
+
+
+def test_progress_is_told(pictures: str) -> None:
+    told = []
+    synthray.fit(pictures, on_progress=told.append, **QUICK)
+    assert told[-1].step == told[-1].steps == 4
+
+
+def test_fit_learns_from_parquet_with_the_conditions_named(tmp_path: Path) -> None:
+    cells = tiny.struct([tiny.png(tiny.noise(8, 8, seed=i)) for i in range(40)])
+    pq.write_table(pa.table({"picture": cells, "size": [i % 3 for i in range(40)]}), tmp_path / "t")
+    (tmp_path / "t").rename(tmp_path / "t.parquet")
+    data = {"conditions": ["size"]}
+    artifact = synthray.fit(str(tmp_path / "t.parquet"), data=data, **QUICK)
+    rows = artifact.sample(30, where={"size": 2})
+    assert rows.column_names == ["picture", "size"] and set(rows["size"].to_pylist()) == {2}
+
+
+def test_a_uri_is_judged_like_the_table_in_it(
+    pictures: str, trained: synthray.Artifact, tmp_path: Path
+) -> None:
+    table = trained.sample(64)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    here = synthray.evaluate(pictures, table, epochs=1)
+    there = synthray.evaluate(pictures, str(tmp_path / "rows.parquet"), epochs=1)
+    assert here.scores == there.scores
+
+
+def test_sections_that_do_not_exist_are_told_all_at_once(pictures: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        synthray.fit(pictures, modle={}, train={"step": 4}, model={"name": "gan"})
+    assert "did you mean 'model'" in str(error.value) and "did you mean 'steps'" in str(error.value)
+    with pytest.raises(ConfigError, match="unknown family 'dcgen'"):
+        synthray.fit(pictures, model={"name": "dcgen"})
+
+
+def test_data_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="does not exist"):
+        synthray.fit(str(tmp_path / "none"), **QUICK)
+    with pytest.raises(NotFoundError, match="no artifact at"):
+        synthray.load(str(tmp_path))
+
+
+def test_fewer_rows_than_a_batch_are_told(tmp_path: Path) -> None:
+    source = str(tiny.class_folders(tmp_path / "few", each=3))
+    with pytest.raises(UsageError, match="batch_size"):
+        synthray.fit(source, **QUICK)
+
+
+def test_conditions_and_rows_that_cannot_be_are_told(trained: synthray.Artifact) -> None:
+    with pytest.raises(ConditionError, match="known values: cat, dog"):
+        trained.sample(3, where={"label": "cow"})
+    with pytest.raises(UsageError, match="do not exist"):
+        trained.rows(-1, 3)
+    with pytest.raises(UsageError, match="seed"):
+        trained.sample(3, seed=-1)
+    assert trained.sample(0).num_rows == 0
+
+
+def test_synthetic_rows_that_do_not_match_the_real_ones_are_told(
+    pictures: str, trained: synthray.Artifact, tmp_path: Path
+) -> None:
+    unlabelled = trained.sample(64).drop_columns(["label"])
+    pq.write_table(unlabelled, tmp_path / "rows.parquet")
+    for rows in (unlabelled, str(tmp_path / "rows.parquet")):
+        with pytest.raises(SchemaError, match="no column 'label'"):
+            synthray.evaluate(pictures, rows, epochs=1)
+    with pytest.raises(UsageError, match="too few"):
+        synthray.evaluate(pictures, trained.sample(5), epochs=1)
+    with pytest.raises(ConfigError, match="did you mean 'features'"):
+        synthray.evaluate(pictures, trained.sample(64), feature="domain")

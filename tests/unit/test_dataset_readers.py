@@ -1,0 +1,120 @@
+"""A generated dataset in the eyes of those that do not know SynthRay, and its card."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import yaml
+from PIL import Image
+from tiny import codec, save_artifact
+from written import write_dataset
+
+from synthray import storage
+from synthray.artifact import Artifact
+from synthray.config import GenerateConfig
+from synthray.sampling.card import dataset_card
+from synthray.sampling.dataset import Plan
+from synthray.sampling.virtual import VirtualDataset
+
+SETTINGS = GenerateConfig(rows=2500, shard_rows=1024, seed=5)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    place = str(tmp_path_factory.mktemp("artifact"))
+    digits = pa.array([0, 1, 2] * 4)
+    save_artifact(place, codec({"label": digits, "odd|name": pa.array(["x|y", "z"] * 6)}))
+    return Artifact.load(place)
+
+
+@pytest.fixture(scope="module")
+def out(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = str(tmp_path_factory.mktemp("out"))
+    write_dataset(artifact, place, SETTINGS)
+    return place
+
+
+def pixels(cells: list[dict[str, Any]]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(io.BytesIO(cell["bytes"]))) for cell in cells])
+
+
+# Readers that do not know SynthRay.
+
+
+def test_pyarrow_pandas_and_duckdb_read_the_same_rows(artifact: Artifact, out: str) -> None:
+    expected = VirtualDataset(artifact, seed=5).rows(0, 2500).to_pylist()
+    assert ds.dataset(f"{out}/data").to_table().to_pylist() == expected
+    assert pd.read_parquet(f"{out}/data").to_dict("records") == expected
+    found = duckdb.sql(f"from read_parquet('{out}/data/*.parquet')")
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    assert rows == expected
+    counts = duckdb.sql(f"select label, count(*) from '{out}/data/*.parquet' group by 1 order by 1")
+    assert [label for label, _ in counts.fetchall()] == [0, 1, 2]
+
+
+def test_tensors_are_read_by_pyarrow_pandas_and_duckdb(artifact: Artifact, tmp_path: Path) -> None:
+    write_dataset(artifact, str(tmp_path), SETTINGS.model_copy(update={"images": "tensor"}))
+    table = ds.dataset(str(tmp_path / "data")).to_table()
+    expected = pixels(VirtualDataset(artifact, seed=5).rows(0, 2500)["image"].to_pylist())
+    tensors = table["image"].combine_chunks()
+    assert tensors.type == pa.fixed_shape_tensor(pa.uint8(), (8, 8, 1))
+    assert np.array_equal(tensors.to_numpy_ndarray()[..., 0], expected)
+    frame = pd.read_parquet(tmp_path / "data")
+    assert np.array_equal(np.stack(frame["image"].to_numpy()).reshape(-1, 8, 8), expected)
+    cells = duckdb.sql(f"select image from '{tmp_path}/data/*.parquet'").fetchall()
+    assert np.array_equal(np.array([cell for (cell,) in cells]).reshape(-1, 8, 8), expected)
+
+
+def test_hugging_face_datasets_shows_the_images(
+    artifact: Artifact, out: str, tmp_path: Path
+) -> None:
+    names = sorted(str(path) for path in Path(out, "data").glob("*.parquet"))
+    loaded = datasets.Dataset.from_parquet(names, cache_dir=str(tmp_path))
+    assert isinstance(loaded.features["image"], datasets.Image)
+    assert loaded.features["label"] == datasets.Value("int64")
+    assert loaded.num_rows == 2500
+    expected = VirtualDataset(artifact, seed=5).rows(1024, 1)["image"].to_pylist()
+    shown = loaded[1024]["image"]
+    assert isinstance(shown, Image.Image)
+    assert np.array_equal(np.asarray(shown), pixels(expected)[0])
+
+
+# The card.
+
+
+def test_the_card_begins_with_valid_yaml_and_names_everything(out: str, artifact: Artifact) -> None:
+    text = storage.read_bytes(f"{out}/README.md").decode()
+    empty, head, body = text.split("---\n", 2)
+    assert empty == ""
+    assert yaml.safe_load(head) == {
+        "license": "unspecified",
+        "tags": ["synthetic", "synthray"],
+        "configs": [{"config_name": "default", "data_files": "data/*.parquet"}],
+    }
+    for words in (artifact.digest, "| seed | 5 |", "`dcgan`", "2,500 rows", "`noise`"):
+        assert words in body
+
+
+def test_names_and_values_with_bars_keep_the_table_whole(out: str, artifact: Artifact) -> None:
+    body = storage.read_bytes(f"{out}/README.md").decode()
+    assert "| `odd\\|name` | categorical | x\\|y, z |" in body
+    plan = Plan(digest="d", seed=0, rows=1, shard_rows=1024, where={"odd|name": "x|y"})
+    assert "| held conditions | `odd\\|name = x\\|y` |" in dataset_card(artifact, plan, "a: b\n---")
+    head = dataset_card(artifact, plan, "a: b\n---").split("---\n")[1]
+    assert yaml.safe_load(head)["license"].startswith("a: b")
+
+
+def test_scores_are_shown_beside_their_floor(artifact: Artifact) -> None:
+    plan = Plan(digest="d", seed=0, rows=1, shard_rows=1024)
+    scores = {"frechet_domain": {"value": 12.345678, "floor": 1.5}, "recall": {"value": None}}
+    text = dataset_card(artifact, plan, "MIT", scores)
+    assert "| frechet_domain | 12.35 | 1.5 |" in text and "| recall | – | – |" in text

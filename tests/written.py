@@ -1,0 +1,29 @@
+"""A dataset written without Ray, for the tests of its files and of its readers."""
+
+from __future__ import annotations
+
+from synthray import storage
+from synthray.artifact import Artifact
+from synthray.config import GenerateConfig
+from synthray.sampling import dataset
+from synthray.sampling.card import dataset_card
+from synthray.sampling.dataset import Plan
+from synthray.sampling.virtual import VirtualDataset
+
+
+def write_dataset(artifact: Artifact, out: str, settings: GenerateConfig) -> Plan:
+    """What generation does, step by step."""
+    plan = Plan.of(artifact.digest, settings)
+    virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images)
+    dataset.claim(out, plan)
+    receipts = {i: dataset.write_shard(virtual, plan, out, i) for i in range(plan.shards)}
+    card = dataset_card(artifact, plan, settings.license).encode()
+    storage.write_bytes(storage.join(out, "README.md"), card)
+    dataset.commit(out, plan, receipts, virtual.arrow_schema)
+    return plan
+
+
+def files(out: str) -> dict[str, bytes]:
+    """Everything under a URI, hidden files as well."""
+    listed = storage.list_files(out, hidden=True) if storage.exists(out) else []
+    return {f.uri.removeprefix(out): storage.read_bytes(f.uri) for f in listed}
