@@ -1,6 +1,6 @@
 """The README's picture: real digits beside synthetic ones, with the scores under them.
 
-    python examples/picture.py examples/mnist.yaml docs/images/mnist.png
+python examples/picture.py examples/mnist.yaml docs/images/mnist.png
 """
 
 from __future__ import annotations

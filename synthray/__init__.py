@@ -1,8 +1,8 @@
 """SynthRay: train generative models and turn them into synthetic data at any scale, on Ray.
 
-    artifact = synthray.fit("digits/", model={"name": "dcgan"}, train={"steps": 2000})
-    table = artifact.sample(1000, seed=7, where={"label": "3"})
-    report = synthray.evaluate("digits/", table)
+artifact = synthray.fit("digits/", model={"name": "dcgan"}, train={"steps": 2000})
+table = artifact.sample(1000, seed=7, where={"label": "3"})
+report = synthray.evaluate("digits/", table)
 """
 
 from typing import TYPE_CHECKING, Any

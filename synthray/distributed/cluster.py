@@ -44,6 +44,7 @@ def connect(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     cluster = _running(address) if address else _private(config)
     with without_lines(NOISE), cluster:
         yield

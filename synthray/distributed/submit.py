@@ -118,9 +118,10 @@ def _follow(client: JobSubmissionClient, job: str, say: Callable[[str], None]) -
         time.sleep(POLL_SECONDS)
     info = client.get_job_info(job)
     if info.status != JobStatus.SUCCEEDED:
+        # The log has been shown; the message ends with it once more.
+        reason = (info.message or "").partition(", last available logs")[0]
         kinds: dict[int | None, type[SynthRayError]] = {2: UsageError, 3: GateError}
         raise kinds.get(info.driver_exit_code, ClusterError)(
-            # The log has been shown; the message ends with it once more.
-            f"job {job} ended as {info.status.value}: {info.message.partition(', last avail')[0]}",
+            f"job {job} ended as {info.status.value}: {reason}",
             "mend what its log names; submitted again, it goes on from what is there",
         )

@@ -1,0 +1,38 @@
+"""The one config of every stage: YAML in, one typed model out."""
+
+from synthray.config.problems import config_error, explain
+from synthray.config.reading import dump, load, parse
+from synthray.config.sections import (
+    BLOCK_ROWS,
+    ClusterConfig,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    Gate,
+    GenerateConfig,
+    ModelConfig,
+    ServeConfig,
+    Strict,
+    TrainConfig,
+    TuneConfig,
+)
+
+__all__ = [
+    "BLOCK_ROWS",
+    "ClusterConfig",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "Gate",
+    "GenerateConfig",
+    "ModelConfig",
+    "ServeConfig",
+    "Strict",
+    "TrainConfig",
+    "TuneConfig",
+    "config_error",
+    "dump",
+    "explain",
+    "load",
+    "parse",
+]

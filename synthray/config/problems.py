@@ -1,0 +1,79 @@
+"""What is wrong with a config, one line a problem: the key, the value, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from synthray.config.sections import is_union
+from synthray.errors import ConfigError
+
+
+def config_error(where: str, problems: Sequence[str]) -> ConfigError:
+    """One error of many problems."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    lines = "".join(f"\n  - {line}" for line in problems)
+    return ConfigError(f"{where}: {count}{lines}", "correct the keys named above")
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """One line a problem: the dotted key, the value, what is wrong, what to do."""
+    return [_explain_one(detail, model, prefix) for detail in error.errors()]
+
+
+_MUST_BE = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a section with keys of its own",
+    "float_type": "must be a number, without quotes",
+    "int_type": "must be an integer, without quotes or a decimal point",
+    "list_type": "must be a list, such as [a, b]",
+    "model_type": "must be a section with keys of its own",
+    "string_type": "must be text; put it in quotes",
+}
+
+
+def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    key = prefix + ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if detail["type"] == "missing":
+        return f"{key}: missing; add it"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _MUST_BE.get(detail["type"], message[0].lower() + message[1:])
+    return f"{key}: {message} (got {detail['input']!r})"
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The known keys of the section at ``path``."""
+    found: Any = model
+    for part in path:
+        found = _inside(found, part)
+    fields = found.model_fields if _is_section(found) else {}
+    return [field.alias or name for name, field in fields.items()]
+
+
+def _inside(annotation: Any, key: str) -> Any:
+    """What may stand under a key of a section, or of a dict; of ``Gate | None`` it is Gate."""
+    if _is_section(annotation):
+        fields = annotation.model_fields.items()
+        annotation = next((f.annotation for name, f in fields if key in (name, f.alias)), None)
+    elif typing.get_origin(annotation) is dict:
+        annotation = typing.get_args(annotation)[1]
+    else:
+        annotation = None
+    parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
+    return next((part for part in parts if part is not types.NoneType), None)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

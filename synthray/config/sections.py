@@ -1,0 +1,202 @@
+"""The sections of the config, typed. Unknown keys and silent conversions are errors."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from synthray import rng, storage
+
+BLOCK_ROWS = 1024
+"""Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
+
+
+def _holds_tuple(annotation: Any) -> bool:
+    parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
+    return any((typing.get_origin(part) or part) is tuple for part in parts)
+
+
+def is_union(annotation: Any) -> bool:
+    """Whether an annotation is ``A | B``."""
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _is_plain(value: Any) -> Any:
+    if not isinstance(value, bool | int | str):
+        raise ValueError("must be text, an integer, true or false")
+    return value
+
+
+Rows = Annotated[int, Field(ge=1)]
+Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
+
+
+class Strict(BaseModel):
+    """A config section: unknown keys and silent conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list_as_tuple(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML and JSON have no tuples."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        return tuple(value) if _holds_tuple(annotation) and isinstance(value, list) else value
+
+
+class DataConfig(Strict):
+    """Where the real data is and how it is read."""
+
+    source: str = Field(
+        description="Parquet, CSV, JSON Lines or a folder of images; local or s3://"
+    )
+    modality: Literal["auto", "image", "table", "text", "series"] = "auto"
+    conditions: list[str] | None = Field(
+        None, description="columns to condition on; none given: the label of an image source"
+    )
+    schema_: dict[str, dict[str, Any]] = Field(
+        {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+    )
+    image_side: int | None = Field(
+        None, ge=8, le=256, description="pixels; images are resized to side x side"
+    )
+    image_mode: Literal["auto", "grey", "rgb"] = "auto"
+    max_unreadable: float = Field(
+        0.01, ge=0, le=1, description="largest share of unreadable files to skip"
+    )
+    stream: Literal["auto", "always", "never"] = Field(
+        "auto", description="stream the data through Ray Data; auto: when it exceeds memory_gb"
+    )
+    memory_gb: float = Field(2.0, gt=0, description="encoded data up to this size stays in memory")
+
+
+class ModelConfig(Strict):
+    """The family, and the settings that belong to it."""
+
+    name: str = Field("dcgan", description="a built-in family, or my_package.module:Class")
+    params: dict[str, Any] = {}
+
+
+class TrainConfig(Strict):
+    """How long and how often; what a step does belongs to the family."""
+
+    steps: int = Field(20_000, ge=1)
+    batch_size: int = Field(256, ge=2, description="global rows per step, over all workers")
+    eval_every: int = Field(500, ge=1, description="steps between pictures and reports")
+    checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1)
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="per step, after a warm-up; 0 switches averaging off"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the matrix products in training; generation is float32"
+    )
+    max_failures: int = Field(3, ge=0, description="lost workers to survive before giving up")
+
+
+class ClusterConfig(Strict):
+    """The workers of training, generation and evaluation."""
+
+    workers: int = Field(1, ge=1, description="processes that train together")
+    cpus_per_worker: int = Field(1, ge=1, description="threads of each")
+    gpus_per_worker: float = Field(0, ge=0)
+    address: str | None = Field(None, description="a running cluster; none: a local one")
+
+    @property
+    def replicas(self) -> int:
+        """Model replicas that generate on the same processors: one a GPU, or one a CPU."""
+        return self.workers if self.gpus_per_worker else self.workers * self.cpus_per_worker
+
+
+class GenerateConfig(Strict):
+    """The data set to write."""
+
+    rows: Rows = 10_000
+    seed: int = Field(0, ge=0, le=rng.MAX_SEED)
+    shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
+    where: dict[str, Plain] = Field({}, description="condition values to fix")
+    images: Literal["png", "tensor"] = "png"
+    license: str = Field("unspecified", description="the licence of the data set, for its card")
+
+    @field_validator("shard_rows")
+    @classmethod
+    def _whole_blocks(cls, value: int) -> int:
+        if value % BLOCK_ROWS:
+            below = max(value // BLOCK_ROWS, 1) * BLOCK_ROWS
+            raise ValueError(f"must be a multiple of {BLOCK_ROWS}; {below} is near")
+        return value
+
+
+class Gate(Strict):
+    """Limits of one score."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class EvaluateConfig(Strict):
+    """How the synthetic data is judged."""
+
+    features: str = Field("domain", description="domain, efficientnet-lite0, inception")
+    weights: str | None = Field(None, description="the weights file of the inception extractor")
+    holdout: str | None = Field(None, description="real data that training never saw")
+    subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
+    epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
+    gates: dict[str, Gate] = {}
+
+
+class TuneConfig(Strict):
+    space: dict[str, Any] = {}
+    trials: int = Field(16, ge=1)
+    seeds: int = Field(3, ge=1)
+
+
+class ServeConfig(Strict):
+    """The HTTP endpoint."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65_535)
+    replicas: int = Field(1, ge=1)
+    max_rows: Rows = Field(1_000_000, description="rows one request may ask for")
+    max_sheet_rows: Rows = Field(400, description="tiles of a contact sheet (image/png)")
+    max_zip_rows: Rows = Field(50_000, description="rows of a zip, whose directory is in memory")
+    max_body_bytes: int = Field(65_536, ge=1024)
+    max_concurrent: int = Field(8, ge=1, description="requests a replica works on at a time")
+    max_queued: int = Field(64, ge=0, description="requests that wait; more are answered 503")
+    stall_seconds: float = Field(
+        60, gt=0, description="a client that takes nothing for so long is cut off"
+    )
+    start_seconds: float = Field(120, gt=0, description="how long replicas may take to load")
+    cpus_per_replica: float = Field(1, ge=0, description="CPUs that Ray reserves; may be a part")
+    token_env: str = Field(
+        "SYNTHRAY_SERVE_TOKEN", description="the environment variable holding the bearer token"
+    )
+
+
+class Config(Strict):
+    """One run: from a source to a data set, its report and an endpoint."""
+
+    seed: int = Field(0, ge=0, le=rng.MAX_SEED)
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    generate: GenerateConfig = GenerateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tune: TuneConfig = TuneConfig()
+    serve: ServeConfig = ServeConfig()
+    output: str = Field(description="where everything of this run is written; local or s3://")
+
+    def place(self, *parts: str) -> str:
+        """A URI under ``output``."""
+        return storage.join(self.output, *parts)

@@ -1,0 +1,301 @@
+"""The stages as Ray jobs, on a real head with a dashboard and token authentication."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import yaml
+from processes import marked
+from ray.job_submission import JobSubmissionClient
+
+pytestmark = pytest.mark.timeout(300)
+
+JOBS = Path(__file__).parents[2] / "jobs"
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+TOKEN = uuid.uuid4().hex * 2
+PORTS = (
+    "--port",
+    "--dashboard-port",
+    "--ray-client-server-port",
+    "--dashboard-agent-listen-port",
+    "--dashboard-agent-grpc-port",
+    "--metrics-export-port",
+    "--runtime-env-agent-port",
+    "--node-manager-port",
+    "--object-manager-port",
+)
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@dataclass
+class Head:
+    """A head node of our own; it and all that it started carry a mark in their environment."""
+
+    place: Path
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    ports: dict[str, int] = field(
+        default_factory=lambda: dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    )
+
+    def __post_init__(self) -> None:
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.url = f"http://127.0.0.1:{self.ports['--dashboard-port']}"
+        self.log = self.place / "head.log"
+        words = [f"{name}={port}" for name, port in self.ports.items()]
+        words += [f"--temp-dir={self.place}", "--num-cpus=3", "--object-store-memory=100000000"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*RAY, "start", "--head", "--block", "--min-worker-port=0", *words],
+                env=self.environment | {"SYNTHRAY_TEST_MARK": self.mark},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def client(self) -> JobSubmissionClient:
+        return JobSubmissionClient(self.url, headers={"Authorization": f"Bearer {TOKEN}"})
+
+    def wait(self) -> None:
+        """Until jobs are taken: the dashboard answers, and the agent is there to run them."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                self.client.list_jobs()
+            except (ConnectionError, RuntimeError):
+                return False
+            return "Ray runtime started" in self.log.read_text()
+
+        until(ready, 120)
+
+    def stop(self) -> None:
+        """Only what is ours: `ray stop` would end every Ray of this machine."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pid in marked(self.mark):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    # Short, for the length of socket names is limited.
+    with tempfile.TemporaryDirectory(prefix="srj", ignore_cleanup_errors=True) as folder:
+        started = Head(Path(folder))
+        try:
+            started.wait()
+            yield started
+        finally:
+            started.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What travels as the jobs' working directory: a config and the entry points."""
+    root = tmp_path_factory.mktemp("jobs")
+    source = tiny.class_folders(root / "data" / "pets", each=60)
+    tree: dict[str, Any] = {
+        "data": {"source": str(source)},
+        "model": {"name": "dcgan", "params": {"width": 4, "critic_width": 4, "latent_dim": 8}},
+        "train": {"steps": 4, "batch_size": 16, "eval_every": 2, "checkpoint_every": 2},
+        "generate": {"rows": 1100, "shard_rows": 1024},
+        "evaluate": {"epochs": 1},
+        "serve": {"port": free_ports(1)[0], "cpus_per_replica": 0.5},
+        "output": str(root / "out"),
+    }
+    work = root / "work"
+    shutil.copytree(JOBS, work / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    (work / "config.yaml").write_text(yaml.safe_dump(tree))
+    return work
+
+
+def run(head: Head, *command: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=head.environment | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def ray_job(head: Head, folder: Path, stage: str, *words: str, wait: bool = True) -> str:
+    """`ray job submit … -- python jobs/STAGE.py config.yaml`; returns the job's id."""
+    job = f"{stage}-{uuid.uuid4().hex[:8]}"
+    options = ["--address", head.url, "--working-dir", ".", "--submission-id", job]
+    options += [] if wait else ["--no-wait"]
+    entrypoint = ["python", f"jobs/{stage}.py", "config.yaml", *words]
+    code, out, err = run(head, *RAY, "job", "submit", *options, "--", *entrypoint, cwd=folder)
+    assert code == 0, out + err
+    return job
+
+
+def attached(head: Head, job: str) -> bool:
+    """Whether the job's driver is known to this cluster as one of its own."""
+    return head.client.get_job_info(job).driver_info is not None
+
+
+def test_the_stages_run_as_jobs_on_the_cluster_they_are_given(head: Head, folder: Path) -> None:
+    out = folder.parent / "out"
+    for stage, made in (
+        ("train", "artifact/artifact.json"),
+        ("generate", "synthetic/_synthray/manifest.json"),
+        ("evaluate", "report.json"),
+        ("pipeline", "served.arrow"),
+    ):
+        assert not (out / made).exists()
+        job = ray_job(head, folder, stage)
+        assert (out / made).exists(), stage
+        assert attached(head, job), stage
+    assert json.loads((out / "synthetic/_synthray/manifest.json").read_text())["rows"] == 1100
+    # The cluster was used and left as it was.
+    assert head.process.poll() is None
+
+
+def test_the_endpoint_lives_as_long_as_its_job(head: Head, folder: Path) -> None:
+    artifact = folder.parent / "out" / "artifact" / "artifact.json"
+    if not artifact.exists():
+        ray_job(head, folder, "train")
+    port = free_ports(1)[0]
+    job = ray_job(head, folder, "serve", f"serve.port={port}", wait=False)
+    until(lambda: ended(head, job) or answers(port, "/healthz"), 120)
+    assert not ended(head, job), head.client.get_job_logs(job)
+    assert answers(port, "/v1/models/model/rows?count=3")
+    options = ["--address", head.url]
+    code, _, err = run(head, *RAY, "job", "stop", *options, job, cwd=folder)
+    assert code == 0, err
+    until(lambda: not answers(port, "/healthz"), 60)
+    until(lambda: not listening(port), 60)
+
+
+def ended(head: Head, job: str) -> bool:
+    return head.client.get_job_status(job).is_terminal()
+
+
+def answers(port: int, path: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def submit(head: Head, folder: Path, *words: str, **environment: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "synthray", "submit", *words]
+    return run(head, *command, cwd=folder, **environment)
+
+
+def test_submit_follows_the_log_and_takes_relative_paths_from_here(
+    head: Head, folder: Path
+) -> None:
+    words = ("data.source=../data/pets", "output=submitted", "--address", head.url)
+    code, out, err = submit(head, folder, "train", "config.yaml", *words)
+    assert code == 0, err
+    assert f"submitted {out.strip()}" in err and "training 4/4 steps" in err
+    assert (folder / "submitted" / "artifact" / "artifact.json").exists()
+    assert attached(head, out.strip())
+
+
+def test_a_failing_job_is_told_with_its_reason(head: Head, folder: Path) -> None:
+    words = ("data.source=nowhere", "--address", head.url)
+    code, out, err = submit(head, folder, "train", "config.yaml", *words)
+    assert (code, out) == (2, "")
+    assert "nowhere does not exist" in err and "ended as FAILED" in err
+    assert "Traceback" not in err
+
+
+def test_submit_without_waiting_gives_the_job(head: Head, folder: Path) -> None:
+    words = ("data.source=nowhere", "--address", head.url, "--no-wait")
+    code, out, err = submit(head, folder, "train", "config.yaml", *words)
+    assert (code, err) == (0, f"submitted {out.strip()}\n")
+    until(lambda: ended(head, out.strip()), 60)
+
+
+def test_a_wrong_token_or_address_is_told(head: Head, folder: Path) -> None:
+    closed = f"http://127.0.0.1:{free_ports(1)[0]}"
+    for address, token, told in (
+        (head.url, "0" * 64, "refuses the token"),
+        (closed, TOKEN, f"no Ray dashboard answers at {closed}"),
+    ):
+        words = ("train", "config.yaml", "--address", address)
+        code, out, err = submit(head, folder, *words, RAY_AUTH_TOKEN=token)
+        assert (code, out) == (1, "")
+        assert told in err and "Traceback" not in err
+
+
+def test_a_stage_that_there_is_not_is_told(head: Head, folder: Path) -> None:
+    code, out, err = submit(head, folder, "fly", "config.yaml", "--address", head.url)
+    assert (code, out) == (2, "")
+    assert "stage 'fly' is unknown" in err
+
+
+def test_a_driver_elsewhere_on_the_machine_joins_by_address_and_token(
+    head: Head, folder: Path
+) -> None:
+    # The node's own address: the head does not listen on the loopback interface.
+    nodes = head.log.read_text()
+    address = nodes.partition("--address='")[2].partition("'")[0]
+    words = ("generate", "config.yaml", "output=joined", "--address")
+    command = (sys.executable, "-m", "synthray", *words)
+    closed = f"127.0.0.1:{free_ports(1)[0]}"
+    code, out, err = run(head, *command, closed, cwd=folder)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"synthray: cluster.address: no Ray cluster answers at {closed}")
+    code, out, err = run(head, *command, address, cwd=folder)
+    assert (code, out) == (1, "")
+    assert err.startswith("synthray: no artifact at ")
