@@ -184,7 +184,10 @@ def test_a_driver_killed_in_the_middle_is_taken_up_by_the_same_command(
     script.write_text(DRIVER)
     mark = uuid.uuid4().hex
     command = [sys.executable, str(script), artifact_uri, out, SETTINGS.model_dump_json()]
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "SYNTHRAY_TEST_MARK": mark}
+    # What the killed one leaves behind goes with this folder; it is short for Ray's sockets.
+    left = tempfile.mkdtemp(prefix="sr-")
+    environment = os.environ | {"SYNTHRAY_TEST_MARK": mark, "TMPDIR": left}
+    environment["RAY_AUTH_MODE"] = "disabled"
     receipts = Path(out, "_synthray", "receipts")
     with subprocess.Popen(command, env=environment) as first:
         until(lambda: receipts.exists() and any(receipts.glob("0*.json")))
@@ -200,6 +203,7 @@ def test_a_driver_killed_in_the_middle_is_taken_up_by_the_same_command(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert {n: d for n, d in files(out).items() if ".tmp" not in n} == reference
     until(lambda: not marked(mark))
+    shutil.rmtree(left, ignore_errors=True)
 
 
 # Doing it again.
