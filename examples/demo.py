@@ -48,7 +48,7 @@ def _scores() -> None:
     for name, score in report["scores"].items():
         print(f"  {name:24}{score['value']:12.4g}{score['floor']:12.4g}")
     utility = report["utility"]
-    tstr, trtr = utility["tstr"]["value"], utility["trtr"]["value"]
+    tstr, trtr = utility["tstr"]["accuracy"], utility["trtr"]["accuracy"]
     print(f"  {'accuracy, trained on it':24}{tstr:12.1%}{trtr:12.1%}")
 
 

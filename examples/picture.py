@@ -45,8 +45,8 @@ def captions(report: dict) -> list[str]:
             lines.append(f"{name} {score['value']:.3g} (fresh real data {score['floor']:.3g})")
     utility = report["utility"]
     lines.append(
-        f"accuracy on real test digits: trained on synthetic {utility['tstr']['value']:.2%}, "
-        f"on real {utility['trtr']['value']:.2%}"
+        f"accuracy on real test digits: trained on synthetic {utility['tstr']['accuracy']:.2%}, "
+        f"on real {utility['trtr']['accuracy']:.2%}"
     )
     return lines
 
