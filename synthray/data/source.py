@@ -72,10 +72,13 @@ class Source:
         return [field.name for field in self.schema if images.is_image_type(field.type)]
 
 
-def open_source(uri: str) -> Source:
-    """Look at the real data at ``uri``.
+def open_source(uri: str, field: str = "data.source") -> Source:
+    """Look at the data at ``uri``.
 
     The order of files and rows is a function of the names alone.
+
+    Args:
+        field: of the config or the command line, that named it; for errors.
 
     Raises:
         SourceError: nothing is there, or nothing that can be read.
@@ -87,30 +90,30 @@ def open_source(uri: str) -> Source:
         files = storage.list_files(uri)
     except NotFoundError as error:
         raise SourceError(
-            f"data.source: {uri} does not exist ({error.what})",
+            f"{field}: {error.what}",
             "give a folder of images (one sub-folder per class) or of Parquet files",
         ) from error
     # A generated data set keeps its receipts and its card beside the data.
     tables = [f.uri for f in files if f.uri.lower().endswith(".parquet")]
     if tables:
-        return _parquet(uri, tables)
+        return _parquet(uri, tables, field)
     pictures = [f.uri for f in files if f.uri.lower().endswith(images.SUFFIXES)]
     if pictures:
-        return _folder(uri, pictures)
+        return _folder(uri, pictures, field)
     found = f"{len(files)} files, none of them an image or Parquet" if files else "no files"
     raise SourceError(
-        f"data.source: {uri} holds {found}",
+        f"{field}: {uri} holds {found}",
         f"give Parquet files, or images ending in {', '.join(images.SUFFIXES)}",
     )
 
 
-def _folder(uri: str, pictures: list[str]) -> Source:
+def _folder(uri: str, pictures: list[str], field: str) -> Source:
     entries = sorted(_entry(uri, picture) for picture in pictures)
     depths = {name.count("/") > 0 for name, _, _ in entries}
     if len(depths) > 1:
         stray = next(name for name, _, _ in entries if "/" not in name)
         raise SourceError(
-            f"data.source: {uri} mixes class folders with loose images such as {stray}",
+            f"{field}: {uri} mixes class folders with loose images such as {stray}",
             "put every image into the folder of its class, or all into one folder",
         )
     labelled = len({label for _, label, _ in entries}) > 1
@@ -133,37 +136,37 @@ def _entry(uri: str, picture: str) -> tuple[str, str, str]:
     return name, posixpath.basename(posixpath.dirname(name)), picture
 
 
-def _parquet(uri: str, tables: list[str]) -> Source:
+def _parquet(uri: str, tables: list[str], field: str) -> Source:
     schema: pa.Schema | None = None
     chunks: list[Chunk] = []
     rows = 0
     for name in tables:
-        file, groups, count = _look_at(name)
+        file, groups, count = _look_at(name, field)
         if schema is None:
             schema = file
         elif _types(file) != _types(schema):
             raise SourceError(
-                f"data.source: {name} has the columns {_types(file)}, "
+                f"{field}: {name} has the columns {_types(file)}, "
                 f"the first file has {_types(schema)}",
                 "keep files of one table in a folder of their own, with one type a column",
             )
         chunks += [ParquetChunk(name, (group,), tuple(schema.names)) for group in range(groups)]
         rows += count
     if schema is None or rows == 0:
-        raise SourceError(f"data.source: {uri} holds no rows", "give a source with data")
+        raise SourceError(f"{field}: {uri} holds no rows", "give a source with data")
     return Source(uri, schema, rows, chunks)
 
 
-def _look_at(name: str) -> tuple[pa.Schema, int, int]:
+def _look_at(name: str, field: str) -> tuple[pa.Schema, int, int]:
     """The schema of a Parquet file, its row groups and its rows."""
-    with storage.open_input(name) as stream, _parquet_errors(name):
+    with storage.open_input(name) as stream, _parquet_errors(name, field):
         file = pq.ParquetFile(stream)
         schema = file.schema_arrow.remove_metadata()
         return schema, file.num_row_groups, file.metadata.num_rows
 
 
 @contextmanager
-def _parquet_errors(name: str) -> Iterator[None]:
+def _parquet_errors(name: str, field: str = "data.source") -> Iterator[None]:
     """Tell a damaged file from a storage that does not answer."""
     with storage.translate_errors(name):
         try:
@@ -173,7 +176,7 @@ def _parquet_errors(name: str) -> Iterator[None]:
             if isinstance(error, OSError) and (error.errno or "AWS Error" in str(error)):
                 raise
             raise SourceError(
-                f"data.source: {name} is not a Parquet file, or damaged: {error}",
+                f"{field}: {name} is not a Parquet file, or damaged: {error}",
                 "remove or replace it",
             ) from error
 

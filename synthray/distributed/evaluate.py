@@ -48,8 +48,10 @@ def evaluate(
         raise SchemaError("data.modality: evaluation knows images", "give a source of images")
     fit_codec(source, codec, cluster_map)
     real = encode_all(source, codec, cluster_map)
-    holdout = None if settings.holdout is None else _read(settings.holdout, codec)
-    generated = _read(synthetic, codec)
+    holdout = (
+        None if settings.holdout is None else _read(settings.holdout, codec, "evaluate.holdout")
+    )
+    generated = _read(synthetic, codec, "synthetic")
     say(
         f"{len(real):,} real, {len(generated):,} synthetic rows; features {settings.features}; "
         f"epochs of a classifier: {settings.epochs}"
@@ -90,8 +92,8 @@ def refresh_card(config: Config, artifact_uri: str, out: str, scores: dict[str, 
     storage.write_bytes(storage.join(out, "README.md"), card.encode())
 
 
-def _read(uri: str, codec: ImageCodec) -> Encoded:
-    source = open_source(uri)
+def _read(uri: str, codec: ImageCodec, field: str) -> Encoded:
+    source = open_source(uri, field)
     check_columns(uri, source.schema.names, codec)
     return encode_all(source, codec, cluster_map)
 

@@ -22,7 +22,7 @@ from synthray.distributed.evaluate import evaluate, refresh_card
 from synthray.distributed.generate import generate
 from synthray.distributed.serve import running_endpoint, serve_until_interrupted
 from synthray.distributed.train import train
-from synthray.errors import ClusterError, GateError, NotFoundError, SourceError, SynthRayError
+from synthray.errors import ClusterError, GateError, NotFoundError, SynthRayError
 from synthray.metrics.evaluation import check_settings
 from synthray.models import check_params
 from synthray.sampling.dataset import Plan, read_manifest
@@ -196,11 +196,7 @@ def check_run(config: Config) -> None:
     _, codec = open_data(config.data)
     check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
     if config.evaluate.holdout is not None:
-        try:
-            open_source(config.evaluate.holdout)
-        except SourceError as error:
-            what = error.what.replace("data.source", "evaluate.holdout", 1)
-            raise SourceError(what, error.remedy) from error
+        open_source(config.evaluate.holdout, "evaluate.holdout")
 
 
 def run_all(config: Config, screen: Screen) -> None:
