@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthray.errors import ArtifactError, NonFiniteError, UsageError
-from synthray.metrics.extractors import check_images, digest_of
+from synthray.metrics.inputs import check_images, digest_of
 
 FEATURES = 64
 BATCH = 64  # images per optimiser step

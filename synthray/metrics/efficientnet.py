@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from synthray.errors import ArtifactError, MissingDependencyError
-from synthray.metrics.extractors import check_images, digest_of, read_weights, to_rgb
+from synthray.metrics.inputs import check_images, digest_of, read_weights, to_rgb
 
 # ImageNet's channel means and deviations, of intensities in [0, 1].
 MEAN = (0.485, 0.456, 0.406)

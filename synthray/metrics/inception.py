@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthray.errors import ArtifactError
-from synthray.metrics.extractors import check_images, digest_of, read_weights, to_rgb
+from synthray.metrics.inputs import check_images, digest_of, read_weights, to_rgb
 from synthray.metrics.names import INCEPTION
 
 SIDE = 299

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from synthray.errors import UsageError
-from synthray.metrics.domain import DomainExtractor, Progress, train_domain
+from synthray.metrics.domain import DomainExtractor
 
 Z95 = 1.959963984540054  # 97.5th percentile of the normal distribution
 PREDICT_BATCH = 512
@@ -62,44 +62,6 @@ class Utility:
     def ratio(self) -> float:
         """TSTR / TRTR; 1 means synthetic rows teach as well as real ones."""
         return self.tstr.value / self.trtr.value if self.trtr.correct else math.nan
-
-
-def compare_utility(
-    synthetic_images: Tensor,
-    synthetic_labels: Tensor,
-    test_images: Tensor,
-    test_labels: Tensor,
-    *,
-    real: DomainExtractor,
-    progress: Progress | None = None,
-) -> Utility:
-    """Trains on synthetic rows exactly as `real` was trained on real ones, and tests both.
-
-    Args:
-        synthetic_images: uint8 [n, c, h, w].
-        synthetic_labels: int64 [n].
-        test_images: uint8 [m, c, h, w], real rows that `real` was not trained on.
-        test_labels: int64 [m].
-        real: the domain classifier, which is the classifier trained on real rows.
-        progress: called after every step.
-
-    Raises:
-        UsageError: shapes, types or labels that do not fit.
-    """
-    spec = real.spec
-    synthetic = train_domain(
-        synthetic_images,
-        synthetic_labels,
-        spec.classes,
-        seed=spec.seed,
-        steps=spec.steps,
-        progress=progress,
-    )
-    return Utility(
-        accuracy(synthetic, test_images, test_labels),
-        accuracy(real, test_images, test_labels),
-        spec.steps,
-    )
 
 
 def accuracy(classifier: DomainExtractor, images: Tensor, labels: Tensor) -> Accuracy:
