@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -42,13 +42,16 @@ class Artifact(artifacts.Artifact):
         return self.rows(0, rows, seed=seed, where=where)
 
 
-def load(uri: str) -> Artifact:
+def load(uri: str, trust: Collection[str] = ()) -> Artifact:
     """A trained artifact, local or s3://, every byte of it checked.
+
+    Args:
+        trust: families module:Class that the artifact may name, beside the installed ones.
 
     Raises:
         NotFoundError, ArtifactError.
     """
-    return Artifact.load(uri)
+    return Artifact.load(uri, trust)
 
 
 def fit(

@@ -132,13 +132,16 @@ def rows(
     out: Annotated[
         str | None, typer.Option(help=".parquet, .arrow or .jsonl file; none: JSON Lines on stdout")
     ] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="family module:Class that the artifact may name")
+    ] = None,
 ) -> None:
     """Any slice of the virtual dataset (artifact, seed)."""
     from synthray.artifact import Artifact
     from synthray.sampling.slices import write_slice
     from synthray.sampling.virtual import VirtualDataset
 
-    virtual = VirtualDataset(Artifact.load(artifact), seed, _where(where))
+    virtual = VirtualDataset(Artifact.load(artifact, trust or ()), seed, _where(where))
     write_slice(virtual, start, count, out)
 
 
@@ -205,7 +208,7 @@ def serve(
         uris = _named(targets)
     pipeline = _pipeline()
     with _cluster(settings):
-        pipeline.serve_until_interrupted(uris, settings.serve, screen.say)
+        pipeline.serve_until_interrupted(uris, settings.endpoint, screen.say)
 
 
 @app.command()

@@ -181,6 +181,9 @@ class ServeConfig(Strict):
     token_env: str = Field(
         "SYNTHRAY_SERVE_TOKEN", description="the environment variable holding the bearer token"
     )
+    trust: tuple[str, ...] = Field(
+        (), description="families module:Class that artifacts may name, beside the installed ones"
+    )
 
 
 class Config(Strict):
@@ -196,6 +199,11 @@ class Config(Strict):
     tune: TuneConfig = TuneConfig()
     serve: ServeConfig = ServeConfig()
     output: str = Field(description="where everything of this run is written; local or s3://")
+
+    @property
+    def endpoint(self) -> ServeConfig:
+        """The serve section, with the run's own family trusted."""
+        return self.serve.model_copy(update={"trust": (*self.serve.trust, self.model.name)})
 
     def place(self, *parts: str) -> str:
         """A URI under ``output``."""

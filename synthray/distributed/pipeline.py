@@ -123,7 +123,7 @@ def run_serve_check(config: Config, screen: Screen) -> None:
     if _same_rows(place, expected):
         screen.say(f"{place} is already there")
         return
-    settings = config.serve.model_copy(update={"port": _free_port(), "host": "127.0.0.1"})
+    settings = config.endpoint.model_copy(update={"port": _free_port(), "host": "127.0.0.1"})
     token = secrets.token_hex(32)
     with running_endpoint({"model": config.place("artifact")}, settings, token) as url:
         body = {

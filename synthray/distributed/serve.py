@@ -50,8 +50,9 @@ class Endpoint:
     ) -> None:
         # One block is computed at a time, on one thread: more would only wait for it.
         torch.set_num_threads(1)
-        self._models = {name: load_model(uri) for name, uri in model_uris.items()}
         self._settings = ServeConfig.model_validate(settings)
+        trust = self._settings.trust
+        self._models = {name: load_model(uri, trust) for name, uri in model_uris.items()}
         self._token = token
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -99,7 +100,7 @@ def deploy(model_uris: Mapping[str, str], settings: ServeConfig, token: str | No
     ours = not _serve_runs()
     if ours:
         _check_port(settings.host, settings.port)
-    _check_artifacts(_absolute(model_uris))
+    _check_artifacts(_absolute(model_uris), settings.trust)
     try:
         _start(build_app(model_uris, settings, token), settings)
     except BaseException:
@@ -227,10 +228,10 @@ def _check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _check_artifacts(model_uris: dict[str, str]) -> None:
+def _check_artifacts(model_uris: dict[str, str], trust: tuple[str, ...]) -> None:
     """Load every artifact once where replicas run: Serve would hide what is wrong in its logs."""
     try:
-        ray.get(_load_once.remote(model_uris))
+        ray.get(_load_once.remote(model_uris, trust))
     except RayTaskError as error:
         if isinstance(error.cause, SynthRayError):
             raise error.cause from None
@@ -238,9 +239,9 @@ def _check_artifacts(model_uris: dict[str, str]) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=1)
-def _load_once(model_uris: dict[str, str]) -> None:
+def _load_once(model_uris: dict[str, str], trust: tuple[str, ...]) -> None:
     for uri in model_uris.values():
-        load_model(uri)
+        load_model(uri, trust)
 
 
 def _url(settings: ServeConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from synthray import storage
@@ -15,17 +15,19 @@ from synthray.serving.models import Images, ServedModel, Where
 logger = logging.getLogger(__name__)
 
 
-def load_model(uri: str) -> ServedModel:
+def load_model(uri: str, trust: Collection[str] = ()) -> ServedModel:
     """Read and verify an artifact, and the scores of the run that it came from.
 
     Args:
         uri: an artifact's folder, local or s3://; ``../report.json`` beside it holds the scores.
 
+        trust: families that the artifact may name; see `Artifact.load`.
+
     Raises:
         ArtifactError: the artifact is corrupt or too new.
         NotFoundError: there is none.
     """
-    artifact = Artifact.load(uri)
+    artifact = Artifact.load(uri, trust)
 
     def open_rows(seed: int, where: Where, images: Images) -> VirtualDataset:
         return VirtualDataset(artifact, seed=seed, where=where, images=images)

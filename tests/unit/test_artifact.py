@@ -21,6 +21,7 @@ from synthray.config import ModelConfig
 from synthray.errors import ArtifactError, NotFoundError
 from synthray.models.dcgan import DCGAN
 from synthray.sampling.virtual import VirtualDataset
+from synthray.serving.loading import load_model
 
 FILES = ("artifact.json", "model.safetensors", "codec.json")
 
@@ -191,6 +192,7 @@ def test_a_module_that_only_the_artifact_names_is_not_imported(place: Path, stra
     assert "names the family" in refusal(place, trust=["another:Flow"])
     assert not sys.stranger_ran  # type: ignore[attr-defined]
     loaded = Artifact.load(str(place), trust=[stranger])
+    assert load_model(str(place), trust=[stranger]).digest == loaded.digest
     assert sys.stranger_ran  # type: ignore[attr-defined]
     assert type(loaded.model).__name__ == "Flow"
 
