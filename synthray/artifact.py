@@ -173,7 +173,8 @@ def _check_family(uri: str, name: str, trust: Collection[str]) -> None:
             f"{uri} names the family {name!r}, which is not installed as one; loading it would "
             "run that module's code",
             "install the package that offers it as an entry point of the group synthray.models, "
-            "or, if you trust it, name it as model.name in the config, as --trust, or as trust= in Python",
+            "or, if you trust it, name it as model.name in the config, as --trust, or as trust= in "
+            "Python",
         )
 
 
