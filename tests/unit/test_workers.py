@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from gloo import run_workers
 from test_engine import SGD, STEPS, assert_identical, codec_of, config_of, run, setup, spoil
 from torch import Tensor
@@ -43,6 +44,8 @@ def worker(rank: int, workers: int, folder: str) -> dict[str, Any]:
     # Killed after step 4 and started again.
     for _ in range(2):
         engine, _ = run(CASES["dcgan"], Path(folder) / f"parts-{workers}", 4, rank, workers)
+        if workers > 1:
+            dist.barrier()  # rank 0 writes the checkpoint after the last step
     found["parts"] = engine.state()
     engine, codec, batches = setup(config_of("dcgan"), rank, workers)
     if rank == 1:
