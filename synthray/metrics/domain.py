@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -30,6 +31,9 @@ FORMAT = 1
 
 Progress = Callable[[int, int, float], None]
 """Called after a step with steps done, steps in all, and the loss in nats."""
+
+
+_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def train_domain(
         raise UsageError(f"domain classifier: {steps} steps", "train at least 1 step")
     _, channels, height, width = images.shape
     spec = DomainSpec(classes, channels, height, width, steps, seed)
-    with torch.random.fork_rng(devices=[]):  # the caller's random stream stays as it is
+    # The caller's random stream stays as it is, and other threads do not draw from it meanwhile.
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = DomainNet(spec).train()
     rng = torch.Generator().manual_seed(seed)
