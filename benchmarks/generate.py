@@ -57,12 +57,7 @@ def make_artifact(uri: str, family: str, width: int, side: int) -> None:
     config = ModelConfig(name=family, params=params)
     torch.manual_seed(0)
     model = models.build(config, spec)
-    weights = {
-        f"{name}.{key}": tensor
-        for name, module in model.sampler_modules()
-        for key, tensor in module.state_dict().items()
-    }
-    artifacts.save(uri, config, weights, codec, {"source": "noise", "rows": 20})
+    artifacts.save(uri, config, model.sampler_state(), codec, {"source": "noise", "rows": 20})
 
 
 def bare(config: Config, uri: str, out: str) -> float:

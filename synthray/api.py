@@ -12,13 +12,10 @@ from synthray import artifact as artifacts
 from synthray import models
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
-from synthray.data.codec import Encoded
-from synthray.data.image_codec import ImageCodec
 from synthray.data.prepare import encode_all, fit_codec, open_data
-from synthray.data.source import open_source
-from synthray.errors import SchemaError
-from synthray.metrics.evaluation import Subjects, check_columns, evaluate_images
+from synthray.metrics.evaluation import evaluate_images
 from synthray.metrics.report import Report
+from synthray.metrics.subjects import read_subjects
 from synthray.rng import Rows
 from synthray.sampling.virtual import Value, VirtualDataset
 from synthray.training.checkpoint import CheckpointStore
@@ -107,22 +104,5 @@ def evaluate(
     """
     tree = {"data": {"source": real}, "output": ".", "evaluate": {**settings, "holdout": holdout}}
     config = parse(tree, where="evaluate")
-    source, codec = open_data(config.data)
-    if not isinstance(codec, ImageCodec):
-        raise SchemaError("real: evaluation knows images", "give a source of images")
-    fit_codec(source, codec, map)
-
-    def encoded(rows: str | pa.Table) -> Encoded:
-        if isinstance(rows, pa.Table):
-            check_columns("the synthetic table", rows.column_names, codec)
-            return codec.encode(rows)
-        opened = open_source(rows)
-        check_columns(rows, opened.schema.names, codec)
-        return encode_all(opened, codec, map)
-
-    subjects = Subjects(
-        encode_all(source, codec, map),
-        encoded(synthetic),
-        None if holdout is None else encoded(holdout),
-    )
+    codec, subjects = read_subjects(config, synthetic)
     return evaluate_images(subjects, codec, config.evaluate, seed=config.seed)

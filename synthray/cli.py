@@ -15,7 +15,7 @@ from synthray import config as configs
 from synthray import models, storage
 from synthray.config import Config, GenerateConfig
 from synthray.console import Screen
-from synthray.errors import GateError, MissingDependencyError, SynthRayError, UsageError
+from synthray.errors import MissingDependencyError, SynthRayError, UsageError
 from synthray.version import __version__
 
 app = typer.Typer(
@@ -163,30 +163,22 @@ def evaluate(
         tree = {"data": {"source": real}, "output": ".", "cluster": {"address": address}}
         tree["evaluate"] = {"holdout": holdout}
         settings = configs.parse(tree, _words(config, overrides), "evaluate")
-        page = report or "report.html"
     elif config:
         options = {"--real": real, "--synthetic": synthetic}
         _refuse(options, "both of --real and --synthetic", "give both, without CONFIG")
         options = {"--holdout": holdout, "--report": report}
         _refuse(options, "--real and --synthetic", "with CONFIG write evaluate.holdout=URI")
         settings = _load(config, overrides, address)
-        page = settings.place("report.html")
     else:
         raise UsageError("evaluate: no CONFIG", "give one, or --real and --synthetic")
     pipeline = _pipeline()
-    missed: GateError | None = None
-    try:
-        with _cluster(settings):
-            if synthetic:
-                pipeline.evaluate(settings, synthetic, page, screen.say)
-            else:
-                pipeline.run_evaluate(settings, screen)
-    except GateError as error:
-        missed = error
-    scores = storage.read_json(page.removesuffix(".html") + ".json")
+    with _cluster(settings):
+        if synthetic:
+            scores = pipeline.evaluate(settings, synthetic, report or "report.html", screen.say)
+        else:
+            scores = pipeline.run_evaluate(settings, screen)
     _result(as_json, scores, _score_lines(scores))
-    if missed:
-        raise missed
+    pipeline.raise_missed(scores)
 
 
 @app.command()

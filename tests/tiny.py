@@ -83,9 +83,5 @@ def save_artifact(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = models.build(config, fitted.spec)
-    weights = {
-        f"{name}.{key}": tensor
-        for name, module in model.sampler_modules()
-        for key, tensor in module.state_dict().items()
-    }
-    return artifacts.save(uri, config, weights, fitted, {"source": "noise", "rows": 44})
+    card = {"source": "noise", "rows": 44}
+    return artifacts.save(uri, config, model.sampler_state(), fitted, card)

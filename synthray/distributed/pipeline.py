@@ -8,7 +8,7 @@ import json
 import secrets
 import socket
 import urllib.request
-from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -20,17 +20,18 @@ from synthray.data.prepare import open_data
 from synthray.data.source import open_source
 from synthray.distributed.evaluate import evaluate, refresh_card
 from synthray.distributed.generate import generate
-from synthray.distributed.serve import running_endpoint, serve_until_interrupted
+from synthray.distributed.serve import direct_opener, running_endpoint, serve_until_interrupted
 from synthray.distributed.train import train
-from synthray.errors import ClusterError, GateError, NotFoundError, SynthRayError
+from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
+from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.models import check_params
 from synthray.sampling.dataset import Plan, read_manifest
 
 __all__ = [
-    "STAGES",
     "check_run",
     "evaluate",
+    "raise_missed",
     "run_all",
     "run_evaluate",
     "run_generate",
@@ -63,30 +64,30 @@ def run_generate(
     return plan
 
 
-def run_evaluate(config: Config, screen: Screen) -> None:
-    """Evaluate the dataset under ``output``, unless the same evaluation is there already."""
+def run_evaluate(config: Config, screen: Screen) -> dict[str, Any]:
+    """Evaluate the dataset under ``output``, unless the same evaluation is there already.
+
+    Returns:
+        the report as its JSON; see `raise_missed`.
+    """
     out, place = config.place("synthetic"), config.place("report.html")
     key = _evaluation_key(config, out)
-    marker = config.place("report.json")
     try:
-        report = storage.read_json(marker)
+        report = dict(storage.read_json(config.place("report.json")))
     except NotFoundError:
         report = {}
     if report.get("evaluation") == key:
         screen.say(f"{place} is already there")
-        _recall_gates(report)
-        return
-    missed: GateError | None = None
-    try:
-        evaluate(config, out, place, screen.say)
-    except GateError as error:
-        missed = error
-    report = storage.read_json(marker)
-    storage.write_json(marker, report | {"evaluation": key})
-    refresh_card(config, config.place("artifact"), out, report.get("scores", {}))
+        return report
+    report = evaluate(config, out, place, screen.say, key)
+    refresh_card(config, out, report["scores"])
     screen.say(f"report at {place}")
-    if missed:
-        raise missed
+    return report
+
+
+def raise_missed(report: dict[str, Any]) -> None:
+    """Raises: GateError: the report, as its JSON, tells of gates that were missed."""
+    raise_if_missed([GateResult(**gate) for gate in report["gates"]])
 
 
 def _evaluation_key(config: Config, out: str) -> str:
@@ -101,14 +102,6 @@ def _evaluation_key(config: Config, out: str) -> str:
         config.seed,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _recall_gates(report: dict[str, object]) -> None:
-    gates = report.get("gates")
-    missed = [g for g in gates if not g["passed"]] if isinstance(gates, list) else []
-    if missed:
-        names = ", ".join(str(g["name"]) for g in missed)
-        raise GateError(f"quality gates missed: {names}", "train longer, or change evaluate.gates")
 
 
 def run_serve_check(config: Config, screen: Screen) -> None:
@@ -152,10 +145,8 @@ def _free_port() -> int:
 def _post(url: str, body: dict[str, object], token: str) -> bytes:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    # No proxy from the environment stands between this machine and itself.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=300) as response:
+        with direct_opener().open(request, timeout=300) as response:
             return bytes(response.read())
     except OSError as error:
         raise ClusterError(f"{url} did not answer: {error}", "see the endpoint's log") from error
@@ -178,14 +169,6 @@ def _same_rows(place: str, expected: pa.Table) -> bool:
     return served.replace_schema_metadata(None).equals(expected.replace_schema_metadata(None))
 
 
-STAGES: dict[str, Callable[[Config, Screen], object]] = {
-    "train": run_train,
-    "generate": run_generate,
-    "evaluate": run_evaluate,
-    "serve": run_serve_check,
-}
-
-
 def check_run(config: Config) -> None:
     """Tell what would stop a later stage before the first one begins; Ray need not be connected.
 
@@ -201,12 +184,12 @@ def check_run(config: Config) -> None:
 
 def run_all(config: Config, screen: Screen) -> None:
     """Every stage in order. A missed gate is told at the end, when everything else is done."""
-    missed: SynthRayError | None = None
-    for name, stage in STAGES.items():
-        screen.say(f"— {name}")
-        try:
-            stage(config, screen)
-        except GateError as error:
-            missed = error
-    if missed:
-        raise missed
+    screen.say("— train")
+    run_train(config, screen)
+    screen.say("— generate")
+    run_generate(config, screen)
+    screen.say("— evaluate")
+    report = run_evaluate(config, screen)
+    screen.say("— serve")
+    run_serve_check(config, screen)
+    raise_missed(report)

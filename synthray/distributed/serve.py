@@ -249,9 +249,13 @@ def _url(settings: ServeConfig) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
+def direct_opener() -> urllib.request.OpenerDirector:
+    """Opens URLs of this machine: no proxy from the environment stands between it and itself."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _wait_until_healthy(url: str, end: float) -> None:
-    # No proxy from the environment stands between this machine and itself.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = direct_opener()
     while True:
         try:
             with opener.open(f"{url}/healthz", timeout=5):

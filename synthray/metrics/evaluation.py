@@ -9,8 +9,7 @@ does not see them, but the generator did, which the report says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from synthray.config import EvaluateConfig
 from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import contact_sheet
-from synthray.errors import ConfigError, NotFoundError, SchemaError, UsageError
+from synthray.errors import ConfigError, NotFoundError, UsageError
 from synthray.metrics.base import Features
 from synthray.metrics.domain import BATCH, DomainExtractor, train_domain
 from synthray.metrics.extractors import NAMES as EXTRACTORS
@@ -30,22 +29,12 @@ from synthray.metrics.gates import check_gates, check_names
 from synthray.metrics.names import metric_name
 from synthray.metrics.panel import Panel, PanelState, with_floor
 from synthray.metrics.report import ClassRow, Picture, Report
+from synthray.metrics.subjects import Mapper, Subjects
 from synthray.metrics.utility import Utility, accuracy
-
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 SCORES = ("frechet", "kernel", "score", "precision", "recall", "density", "coverage")
 CHUNK = 2048
 """Rows whose features are computed at a time; fixed, so that no number depends on the workers."""
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """The rows to judge. All encoded by one codec; holdout None takes a fifth of the real rows."""
-
-    real: Encoded
-    synthetic: Encoded
-    holdout: Encoded | None = None
 
 
 def evaluate_images(
@@ -71,7 +60,8 @@ def evaluate_images(
         UsageError: too few rows.
         MissingDependencyError, NotFoundError: the extractor's weights.
     """
-    check_settings(settings, labelled=bool(codec.spec.conditions))
+    labelled = bool(codec.spec.conditions)
+    check_settings(settings, labelled)
     notes = []
     real, holdout = subjects.real, subjects.holdout
     if holdout is None:
@@ -84,7 +74,6 @@ def evaluate_images(
     real, holdout = _shuffled(real, seed), _shuffled(holdout, seed)
     synthetic = subjects.synthetic
     _check_enough(real, holdout, synthetic)
-    labelled = bool(codec.spec.conditions)
     classifiers = _classifiers(real, synthetic, codec, settings, seed, mapper) if labelled else None
     extractor = _extractor(settings, classifiers)
     rows = min(len(holdout), len(synthetic))
@@ -157,16 +146,6 @@ def check_settings(settings: EvaluateConfig, labelled: bool) -> None:
     ]
     gates = {name: gate.model_dump() for name, gate in settings.gates.items()}
     check_names(gates, [*known, "tstr", "trtr"] if labelled else known)
-
-
-def check_columns(what: str, names: Collection[str], codec: ImageCodec) -> None:
-    """Raises `SchemaError` unless rows with the columns ``names`` can be compared."""
-    missing = sorted(set(codec.schema.names) - set(names))
-    if missing:
-        raise SchemaError(
-            f"{what} has no column {missing[0]!r}; it has {', '.join(names)}",
-            "compare data with the same columns",
-        )
 
 
 def _split(real: Encoded, seed: int) -> tuple[Encoded, Encoded]:

@@ -108,6 +108,14 @@ class GenerativeModel(nn.Module, ABC):
         for name in self.sampler:
             yield name, getattr(self, name)
 
+    def sampler_state(self) -> dict[str, Tensor]:
+        """The weights that sampling needs, by name."""
+        return {
+            f"{name}.{key}": value
+            for name, module in self.sampler_modules()
+            for key, value in module.state_dict().items()
+        }
+
 
 def one_hot(cond: Tensor | None, spec: DataSpec) -> Tensor | None:
     """Condition indices [n, conditions] as concatenated one-hot vectors [n, sum of sizes]."""

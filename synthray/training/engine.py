@@ -104,11 +104,7 @@ class Engine:
 
     def sampler_state(self) -> dict[str, Tensor]:
         """The averaged weights that sampling needs, by name."""
-        return {
-            f"{name}.{key}": value
-            for name, module in self.ema.model.sampler_modules()
-            for key, value in module.state_dict().items()
-        }
+        return self.ema.model.sampler_state()
 
     def load_state(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take up the state of `state` after ``step`` steps.

@@ -58,14 +58,9 @@ def artifact_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     config = ModelConfig(name="gan")
     torch.manual_seed(0)
     model = models.build(config, spec)
-    weights = {
-        f"{name}.{key}": tensor
-        for name, module in model.sampler_modules()
-        for key, tensor in module.state_dict().items()
-    }
     output = tmp_path_factory.mktemp("output")
     uri = str(output / "artifact")
-    artifacts.save(uri, config, weights, codec, {"steps": 0})
+    artifacts.save(uri, config, model.sampler_state(), codec, {"steps": 0})
     storage.write_json(str(output / "report.json"), {"scores": {"domain_frechet": 1.5}})
     return uri
 

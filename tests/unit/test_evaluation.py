@@ -18,9 +18,10 @@ from synthray.config import EvaluateConfig, Gate
 from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.errors import ConfigError, GateError, SynthRayError, UsageError
-from synthray.metrics.evaluation import Subjects, check_settings, evaluate_images
+from synthray.metrics.evaluation import check_settings, evaluate_images
 from synthray.metrics.gates import raise_if_missed
 from synthray.metrics.report import Report, report_html, report_json
+from synthray.metrics.subjects import Subjects
 
 SETTINGS = EvaluateConfig(epochs=12)
 CLASSES = 2

@@ -1,0 +1,68 @@
+"""The rows of an evaluation: real, synthetic and held out, all encoded by one codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from synthray.config import Config
+from synthray.data.codec import Encoded
+from synthray.data.image_codec import ImageCodec
+from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.source import open_source
+from synthray.errors import SchemaError
+
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+"""Applies a function to every item, here or on a cluster; results come in the items' order."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The rows to judge. All encoded by one codec; holdout None takes a fifth of the real rows."""
+
+    real: Encoded
+    synthetic: Encoded
+    holdout: Encoded | None = None
+
+
+def read_subjects(
+    config: Config, synthetic: str | pa.Table, mapper: Mapper = map
+) -> tuple[ImageCodec, Subjects]:
+    """Fit a codec on the config's source, and encode what is to be compared with it.
+
+    Args:
+        synthetic: a URI, or a table such as a virtual dataset gives.
+
+    Raises:
+        SourceError, SchemaError, ConditionError, StorageError: data that cannot be compared.
+    """
+    source, codec = open_data(config.data)
+    if not isinstance(codec, ImageCodec):
+        raise SchemaError("data.modality: evaluation knows images", "give a source of images")
+    fit_codec(source, codec, mapper)
+
+    def read(uri: str, field: str) -> Encoded:
+        opened = open_source(uri, field)
+        _check_columns(uri, opened.schema.names, codec)
+        return encode_all(opened, codec, mapper)
+
+    real = encode_all(source, codec, mapper)
+    holdout = config.evaluate.holdout
+    held = None if holdout is None else read(holdout, "evaluate.holdout")
+    if isinstance(synthetic, pa.Table):
+        _check_columns("the synthetic table", synthetic.column_names, codec)
+        return codec, Subjects(real, codec.encode(synthetic), held)
+    return codec, Subjects(real, read(synthetic, "synthetic"), held)
+
+
+def _check_columns(what: str, names: Collection[str], codec: ImageCodec) -> None:
+    """Raises `SchemaError` unless rows with the columns ``names`` can be compared."""
+    missing = sorted(set(codec.schema.names) - set(names))
+    if missing:
+        raise SchemaError(
+            f"{what} has no column {missing[0]!r}; it has {', '.join(names)}",
+            "compare data with the same columns",
+        )
