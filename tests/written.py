@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+from tiny import codec, save_artifact
+
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import GenerateConfig
@@ -9,6 +12,15 @@ from synthray.sampling import dataset
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan
 from synthray.sampling.virtual import VirtualDataset
+
+SETTINGS = GenerateConfig(rows=2500, shard_rows=1024, seed=5)
+
+
+def small_artifact(place: str) -> Artifact:
+    """Untrained, with two conditions, whose names and values are awkward on purpose."""
+    digits = pa.array([0, 1, 2] * 4)
+    save_artifact(place, codec({"label": digits, "odd|name": pa.array(["x|y", "z"] * 6)}))
+    return Artifact.load(place)
 
 
 def write_dataset(artifact: Artifact, out: str, settings: GenerateConfig) -> Plan:

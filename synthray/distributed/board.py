@@ -13,25 +13,32 @@ from ray.exceptions import RayError
 from synthray.errors import SynthRayError
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Board:
-    """The newest progress, and the first error after which trying again is no use."""
+class FirstError:
+    """The first error after which trying again is no use; a base of actors."""
 
     def __init__(self) -> None:
-        self._progress: Any = None
         self._error: SynthRayError | None = None
-
-    def post(self, progress: Any) -> None:
-        self._progress = progress
 
     def fail(self, error: SynthRayError) -> None:
         self._error = self._error or error
 
-    def progress(self) -> Any:
-        return self._progress
-
     def error(self) -> SynthRayError | None:
         return self._error
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class Board(FirstError):
+    """The newest progress, and the first error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress: Any = None
+
+    def post(self, progress: Any) -> None:
+        self._progress = progress
+
+    def progress(self) -> Any:
+        return self._progress
 
 
 @contextmanager

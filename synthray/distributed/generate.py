@@ -18,6 +18,7 @@ from ray.data import ActorPoolStrategy
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig
+from synthray.distributed.board import FirstError
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.patience import patiently
 from synthray.errors import ArtifactError, ClusterError, SynthRayError
@@ -31,7 +32,7 @@ MAX_ATTEMPTS = 10
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Ledger:
+class Ledger(FirstError):
     """What the driver must know of the workers, and would not learn from Ray.
 
     Ray Data begins a shard anew, without end, when its worker dies; and it gives back the text of
@@ -39,20 +40,14 @@ class Ledger:
     """
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self._limit = limit
         self._begun: Counter[int] = Counter()
-        self._error: SynthRayError | None = None
 
     def begin(self, shard: int) -> bool:
         """Count, and say whether to go on."""
         self._begun[shard] += 1
         return self._begun[shard] <= self._limit
-
-    def fail(self, error: SynthRayError) -> None:
-        self._error = self._error or error
-
-    def error(self) -> SynthRayError | None:
-        return self._error
 
 
 class ShardWriter:

@@ -11,26 +11,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tiny import codec, save_artifact
-from written import files, write_dataset
+from written import SETTINGS, files, small_artifact, write_dataset
 
 from synthray import storage
 from synthray.artifact import Artifact
-from synthray.config import GenerateConfig
 from synthray.errors import OutputTakenError
 from synthray.sampling import dataset
 from synthray.sampling.dataset import Plan, Receipt
 from synthray.sampling.virtual import VirtualDataset
 
-SETTINGS = GenerateConfig(rows=2500, shard_rows=1024, seed=5)
-
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    place = str(tmp_path_factory.mktemp("artifact"))
-    digits = pa.array([0, 1, 2] * 4)
-    save_artifact(place, codec({"label": digits, "odd|name": pa.array(["x|y", "z"] * 6)}))
-    return Artifact.load(place)
+    return small_artifact(str(tmp_path_factory.mktemp("artifact")))
 
 
 @pytest.fixture(scope="module")

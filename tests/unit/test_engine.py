@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +70,7 @@ def data_of(codec: ImageCodec) -> Encoded:
     return Encoded(x, np.arange(ROWS * len(codec.spec.conditions)).reshape(ROWS, -1) % 3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are small: threads would wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def setup(config: Config, rank: int = 0, workers: int = 1) -> tuple[Engine, ImageCodec, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tiny
-import torch
 
 from synthray.config import EvaluateConfig, Gate
 from synthray.data.codec import Encoded
@@ -49,13 +48,7 @@ def noise_rows(count: int, seed: int) -> Encoded:
     return Encoded(x, random.integers(0, CLASSES, (count, 1)).astype(np.int64))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """More would only wait for each other on networks as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

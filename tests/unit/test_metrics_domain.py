@@ -25,13 +25,7 @@ def stripes(n, seed, channels=1, side=16):
     return images.clamp(0, 255).to(torch.uint8), labels
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks gain nothing from more threads, and lose a lot on busy machines."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
