@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -42,7 +41,7 @@ from synthray.errors import (
     SynthRayError,
 )
 from synthray.sampling import dataset
-from synthray.sampling.dataset import Plan
+from synthray.sampling.dataset import Plan, Receipt
 
 pytestmark = pytest.mark.timeout(180)
 SETTINGS = GenerateConfig(rows=7500, shard_rows=1024, seed=11)
@@ -340,22 +339,15 @@ def test_a_full_disk_ends_the_run_with_whole_files_only(
 def test_a_shard_that_ends_its_workers_is_not_tried_for_ever(
     cluster: None, artifact_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "MAX_ATTEMPTS", 1)
-    over = threading.Event()
+    class Deadly(generation.ShardWriter):
+        """Dies in the middle of every shard, as of exhausted memory."""
 
-    def hunt() -> None:
-        while not over.wait(0.02):
-            if any((tmp_path / "data").glob("*.parquet")):
-                for pid in own_processes("ray::MapWorker"):
-                    os.kill(pid, signal.SIGKILL)
-                return
+        def _verified_or_written(self, shard: int) -> Receipt:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError("not reached")
 
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
-    try:
-        settings = SETTINGS.model_copy(update={"rows": 60_000, "shard_rows": 20_480})
-        message = refused(ClusterError, artifact_uri, str(tmp_path), settings=settings)
-    finally:
-        over.set()
-        hunter.join()
+    monkeypatch.setattr(generation, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(generation, "ShardWriter", Deadly)
+    settings = SETTINGS.model_copy(update={"rows": 1000})
+    message = refused(ClusterError, artifact_uri, str(tmp_path), settings=settings)
     assert "every worker that began it died" in message and "generate.shard_rows" in message
