@@ -13,6 +13,7 @@ from synthray import models
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.errors import UsageError
 from synthray.metrics.evaluation import evaluate_images
 from synthray.metrics.report import Report
 from synthray.metrics.subjects import read_subjects
@@ -71,7 +72,10 @@ def fit(
     if output is None:
         with tempfile.TemporaryDirectory(prefix="synthray-") as place:
             return fit(source, output=place, on_progress=on_progress, **sections)
-    data = {**sections.pop("data", {}), "source": source}
+    data = dict(sections.pop("data", {}))
+    if "source" in data:
+        raise UsageError(f"data.source: {data['source']!r} beside {source!r}", "give one source")
+    data["source"] = source
     config = parse({"data": data, "output": output, **sections}, where="fit")
     return _fit(config, on_progress)
 

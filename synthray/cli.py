@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated, Any
@@ -38,10 +39,26 @@ Seed = Annotated[int, typer.Option(help="of the virtual dataset")]
 
 
 def main() -> None:
-    """The entry point: exit codes 0 done, 1 failed, 2 bad usage or config, 3 a gate was missed."""
+    """The entry point: exit codes 0 done, 1 failed, 2 bad usage or config, 3 a gate was missed;
+    130 and 143 after Ctrl-C and SIGTERM.
+    """
+    asked: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        asked.append(number)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         app()
-    except SynthRayError as error:
+    except (SystemExit, SynthRayError) as error:
+        # First of all: Ray makes exit code 1 of whatever a handler raises while it waits.
+        if asked and not (isinstance(error, SystemExit) and not error.code):
+            screen.say("synthray: interrupted; the same command goes on from what is there")
+            sys.exit(128 + asked[0])
+        if isinstance(error, SystemExit):
+            raise
         screen.say(f"synthray: {error}")
         if os.environ.get("SYNTHRAY_DEBUG"):
             traceback.print_exc()
@@ -289,6 +306,10 @@ def _where(items: list[str] | None) -> dict[str, str]:
     for name, equals, value in pairs:
         if not name or not equals or not value:
             raise UsageError(f"--where {name}{equals}{value}: not col=value", "e.g. label=3")
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--where {name}: given more than once", "fix a column to one value")
     return {name: value for name, _, value in pairs}
 
 

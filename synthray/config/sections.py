@@ -19,6 +19,8 @@ from synthray import rng, storage
 
 BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
+MAX_SHARDS = 1_000_000
+"""Files are numbered with six digits, and the driver keeps a receipt of each."""
 
 
 def _holds_tuple(annotation: Any) -> bool:
@@ -58,7 +60,7 @@ class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
     source: str = Field(
-        description="Parquet, CSV, JSON Lines or a folder of images; local or s3://"
+        description="a folder of images, or Parquet with an image column; local or s3://"
     )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(
@@ -130,10 +132,16 @@ class GenerateConfig(Strict):
 
     @field_validator("shard_rows")
     @classmethod
-    def _whole_blocks(cls, value: int) -> int:
+    def _whole_blocks(cls, value: int, info: ValidationInfo) -> int:
         if value % BLOCK_ROWS:
             below = max(value // BLOCK_ROWS, 1) * BLOCK_ROWS
             raise ValueError(f"must be a multiple of {BLOCK_ROWS}; {below} is near")
+        rows = info.data.get("rows", 0)
+        if -(-rows // value) > MAX_SHARDS:
+            raise ValueError(
+                f"must be larger, or generate.rows smaller: {rows:,} rows are more than "
+                f"{MAX_SHARDS:,} shards"
+            )
         return value
 
 

@@ -75,6 +75,11 @@ class Schema(BaseModel):
         """
         wanted = list(names)
         for name in wanted:
+            if name not in self.names:
+                raise SchemaError(
+                    f"data.conditions: no column named {name!r}",
+                    f"the columns are: {', '.join(self.names)}",
+                )
             kind = self[name].kind
             if kind not in (Kind.categorical, Kind.boolean):
                 raise SchemaError(

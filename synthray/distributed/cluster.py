@@ -6,11 +6,14 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
@@ -72,7 +75,8 @@ def _knock(address: str) -> None:
 def _running(address: str) -> Iterator[None]:
     try:
         _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _same_signals():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RayError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise ClusterError(
@@ -88,8 +92,9 @@ def _running(address: str) -> Iterator[None]:
 
 @contextmanager
 def _private(config: ClusterConfig) -> Iterator[None]:
+    _sweep()
     # Short, for the length of socket names is limited.
-    place = tempfile.mkdtemp(prefix="sr-")
+    place = tempfile.mkdtemp(prefix=f"sr-{os.getpid()}-")
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
     if not before["RAY_AUTH_MODE"]:
         # Ray then protects a cluster that it starts by a token; with one of ours in the
@@ -100,16 +105,23 @@ def _private(config: ClusterConfig) -> Iterator[None]:
     # One more CPU than the workers use: tasks that feed them must find a place.
     cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + 1
     try:
-        ray.init(
-            # Without it Ray would join the last cluster that anybody started on this machine.
-            address="local",
-            num_cpus=cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=place,
-        )
+        try:
+            with _same_signals():
+                ray.init(
+                    # Without it Ray would join the last cluster that anybody started here.
+                    address="local",
+                    num_cpus=cpus,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=place,
+                )
+        except (OSError, RayError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"a private Ray could not be started on this machine: {first_line(error)}",
+                "see `synthray doctor`, or name a running cluster with --address",
+            ) from error
         yield
     finally:
         ray.shutdown()
@@ -119,3 +131,20 @@ def _private(config: ClusterConfig) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _same_signals() -> Iterator[None]:
+    """Ray sets a handler for SIGTERM at its start, which ends the process and leaves its folder."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def _sweep() -> None:
+    """Remove what private clusters left whose process was killed: about a megabyte each."""
+    for folder in Path(tempfile.gettempdir()).glob("sr-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -165,6 +165,7 @@ def generate(
     receipts = _write_missing(artifact_uri, plan, out, config, trust, show)
     card = dataset_card(artifact, plan, settings.license).encode()
     patiently(out, lambda: storage.write_bytes(storage.join(out, "README.md"), card))
+    patiently(out, lambda: storage.sweep(out))
     patiently(out, lambda: dataset.commit(out, plan, receipts, schema))
     return plan
 

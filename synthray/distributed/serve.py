@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from ray.serve.schema import ApplicationStatus
 from synthray import storage
 from synthray.config import ServeConfig
 from synthray.errors import ClusterError, SynthRayError, UsageError
-from synthray.serving.app import create_app
+from synthray.serving.app import check_names, create_app
 from synthray.serving.loading import load_model
 
 APP_NAME = "synthray"
@@ -95,8 +94,7 @@ def deploy(model_uris: Mapping[str, str], settings: ServeConfig, token: str | No
         ArtifactError, NotFoundError, StorageError: an artifact cannot be loaded.
         ClusterError: the endpoint did not become healthy within ``settings.start_seconds``.
     """
-    if not model_uris:
-        raise UsageError("no model to serve", "name one or more artifacts")
+    check_names(model_uris, token)
     ours = not _serve_runs()
     if ours:
         _check_port(settings.host, settings.port)
@@ -168,15 +166,13 @@ def serve_until_interrupted(
     model_uris: Mapping[str, str], settings: ServeConfig, say: Callable[[str], None]
 ) -> None:
     """Serve until the process is interrupted or asked to end; see `running_endpoint`."""
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     with running_endpoint(model_uris, settings) as url:
         for name in model_uris:
             say(f"serving {name} at {url}/v1/models/{name}")
         say(f"a page to try it: {url}   (Ctrl-C ends it)")
         try:
-            asked.wait()
-        except KeyboardInterrupt:
+            signal.pause()
+        except (KeyboardInterrupt, SystemExit):
             say("stopping")
 
 

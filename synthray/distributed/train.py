@@ -70,6 +70,9 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     if existing is not None:
         say(f"artifact {existing[:12]} is already trained")
         return existing
+    step = _store(config, name).newest_step()
+    if step is not None:
+        say(f"going on from the checkpoint of step {step:,}")
     board = Board.remote()  # type: ignore[attr-defined]
     job = Job(config, codec, name, None if data is None else ray.put(data), board)
     with watching(board, show):
@@ -120,13 +123,22 @@ def _existing(config: Config, name: str) -> str | None:
     return found.digest
 
 
+class _Trainer(TorchTrainer):
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Leaves Ctrl-C to whoever called; Ray's handler would end the process with code 1."""
+
+
+def _store(config: Config, name: str) -> CheckpointStore:
+    return CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
+
+
 def _fit(job: Job, source: Source) -> None:
     config, cluster = job.config, job.config.cluster
     place = config.place("checkpoints", "ray")
     filesystem, path = storage.filesystem(place)
     resources = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
     logging.getLogger("ray.train").setLevel(logging.WARNING)
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         _worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
@@ -169,9 +181,7 @@ def _train_here(job: Job) -> None:
     device = ray.train.torch.get_device() if config.cluster.gpus_per_worker else "cpu"
     rows = Rows.share(config.train.batch_size, rank, workers)
     engine = new_engine(config, job.codec, rows, device)
-    store = CheckpointStore(
-        config.place("checkpoints"), job.fingerprint, config.train.keep_checkpoints
-    )
+    store = _store(config, job.fingerprint)
     hooks = Hooks(
         on_progress=lambda progress: job.board.post.remote(progress),
         on_eval=lambda progress, engine: _on_eval(job, rank, progress, engine),

@@ -27,7 +27,7 @@ def write_slice(virtual: VirtualDataset, start: int, count: int, out: str | None
     """
     if start < 0 or count < 1:
         raise UsageError(
-            f"rows {start} … +{count} do not exist", "--start counts from 0, --count from 1"
+            f"rows {start} … +{count}: there are none", "--start counts from 0, --count from 1"
         )
     if out is None:
         _json_lines(virtual, start, count, sys.stdout)

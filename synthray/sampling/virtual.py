@@ -63,7 +63,8 @@ class VirtualDataset:
             UsageError: a negative start or count, or more than 2^63 rows.
         """
         if start < 0 or count < 0:
-            raise UsageError(f"rows {start} … +{count} do not exist", "count from 0")
+            name, value = ("start", start) if start < 0 else ("count", count)
+            raise UsageError(f"{name}: {value} is negative", "rows count from 0")
         stop = start + count
         if stop > MAX_ROWS:
             raise UsageError(f"rows {start} … +{count} are out of range", "there are 2^63 rows")

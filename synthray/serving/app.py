@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 from importlib.resources import files
 from typing import Annotated, Any
@@ -69,7 +69,7 @@ def create_app(
     Raises:
         UsageError: no model, a name that does not fit into a URL, an empty token.
     """
-    _check_arguments(models, token)
+    check_names(models, token)
     app = FastAPI(
         title="SynthRay",
         summary="Rows of virtual datasets: endless, seeded, the same bytes every time.",
@@ -187,7 +187,8 @@ def _model_routes(
     return router
 
 
-def _check_arguments(models: Mapping[str, ServedModel], token: str | None) -> None:
+def check_names(models: Collection[str], token: str | None) -> None:
+    """Raises: UsageError: no models, a name that does not fit into a URL, or an empty token."""
     if not models:
         raise UsageError("no model to serve", "name one or more artifacts")
     for name in models:

@@ -16,7 +16,12 @@ import uuid
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synthray.errors import AlreadyExistsError, MissingDependencyError, StorageError
+from synthray.errors import (
+    AlreadyExistsError,
+    MissingDependencyError,
+    NotFoundError,
+    StorageError,
+)
 from synthray.storage import local
 from synthray.storage.uri import FileInfo, absolute, join, scheme
 
@@ -39,6 +44,7 @@ __all__ = [
     "preflight",
     "read_bytes",
     "read_json",
+    "sweep",
     "translate_errors",
     "write_bytes",
     "write_json",
@@ -243,6 +249,23 @@ def delete_tree(uri: str) -> None:
     _backend(uri).delete_tree(uri)
 
 
+def sweep(uri: str) -> None:
+    """Remove the hidden files that writers left which were killed in the middle.
+
+    A writer that is still alive fails, as if it had been killed too.
+
+    Raises:
+        StorageError: as `list_files` and `delete`.
+    """
+    try:
+        found = list_files(uri, (".tmp",), hidden=True)
+    except NotFoundError:
+        return
+    for file in found:
+        if file.uri.rpartition("/")[2].startswith(".synthray-"):
+            delete(file.uri)
+
+
 def preflight(uri: str) -> None:
     """Prove, before long work, that an output location can be written and commits exactly once.
 
@@ -257,7 +280,13 @@ def preflight(uri: str) -> None:
     backend = _backend(uri)
     backend.reach(uri)
     probe = join(uri, f".synthray-preflight-{uuid.uuid4().hex}")
-    create_once(probe, b"SynthRay was here to see whether it can write.\n")
+    try:
+        create_once(probe, b"SynthRay was here to see whether it can write.\n")
+    except StorageError as error:
+        # The user never named the probe.
+        raise type(error)(
+            f"{uri} cannot be written: {error.what.replace(probe, uri)}", error.remedy
+        ) from error
     try:
         create_once(probe, b"This must be refused.\n")
     except AlreadyExistsError:

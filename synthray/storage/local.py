@@ -34,7 +34,7 @@ def translate(error: OSError, uri: str) -> StorageError:
         return NotFoundError(f"{uri} does not exist", "check the path and the working folder")
     if error.errno == errno.ENOTDIR:
         return StorageError(
-            f"{uri}: a file stands where a folder is needed ({error.filename})",
+            f"{uri}: a file stands where a folder is needed ({_in_the_way(error.filename)})",
             "move that file away or choose another path",
         )
     if error.errno == errno.EISDIR:
@@ -165,6 +165,13 @@ def _rename_once(temporary: str, path: str) -> bool:
         return True
     finally:
         os.close(folder)
+
+
+def _in_the_way(path: str | None) -> str | None:
+    """The file on the way to a path."""
+    while path and not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 @contextlib.contextmanager

@@ -63,6 +63,11 @@ class CheckpointStore:
             if uri not in kept:
                 storage.delete(uri)
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint, whole or not."""
+        found = self._list()
+        return found[-1][0] if found else None
+
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None if there are no checkpoints.
 

@@ -121,7 +121,7 @@ def test_fewer_rows_than_a_batch_are_told(tmp_path: Path) -> None:
 def test_conditions_and_rows_that_cannot_be_are_told(trained: synthray.Artifact) -> None:
     with pytest.raises(ConditionError, match="known values: cat, dog"):
         trained.sample(3, where={"label": "cow"})
-    with pytest.raises(UsageError, match="do not exist"):
+    with pytest.raises(UsageError, match="start: -1 is negative"):
         trained.rows(-1, 3)
     with pytest.raises(UsageError, match="seed"):
         trained.sample(3, seed=-1)

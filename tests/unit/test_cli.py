@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +34,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: Output):
     """Runs `synthray …` in this process; gives (exit code, stdout, stderr)."""
 
     def call(*words: object) -> tuple[int, str, str]:
+        before = signal.getsignal(signal.SIGINT)
         monkeypatch.setattr(sys, "argv", ["synthray", *map(str, words)])
         code = 0
         try:
             cli.main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            signal.signal(signal.SIGINT, before)
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -368,3 +374,27 @@ def test_images_are_base64_in_json_lines(run, artifact_uri: str) -> None:
     _, out, _ = run("rows", "--artifact", artifact_uri, "--count", 1)
     cell = base64.b64decode(json.loads(out)["image"]["bytes"])
     assert np.asarray(Image.open(io.BytesIO(cell))).shape == (8, 8)
+
+
+def test_an_interrupt_is_told_and_has_its_own_exit_code(run, monkeypatch, artifact_uri) -> None:
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
+    monkeypatch.setattr(Artifact, "load", interrupted)
+    code, out, err = run("rows", "--artifact", artifact_uri)
+    assert (code, out) == (130, "")
+    assert "interrupted; the same command goes on" in err
+
+
+def test_a_condition_given_twice_is_refused(run, artifact_uri: str) -> None:
+    words = ("rows", "--artifact", artifact_uri, "--where", "label=1", "--where", "label=2")
+    code, _, err = run(*words)
+    assert code == 2 and "--where label: given more than once" in err
+
+
+def test_more_shards_than_can_be_numbered_are_refused(run, artifact_uri: str, tmp_path) -> None:
+    words = ("generate", "--artifact", artifact_uri, "--out", tmp_path / "out")
+    code, _, err = run(*words, "--rows", 10**20)
+    assert code == 2 and "generate.shard_rows: " in err and "1,000,000 shards" in err
+    assert not (tmp_path / "out").exists()

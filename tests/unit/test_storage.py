@@ -488,3 +488,23 @@ def test_a_folder_that_vanishes_while_it_is_listed_is_left_out(
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert [Path(file.uri).name for file in storage.list_files(str(tmp_path))] == ["kept.txt"]
+
+
+def test_a_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in (".synthray-a.tmp", "deep/.synthray-b.tmp", "deep/mine.tmp", ".synthray-c", "d"):
+        (tmp_path / name).write_bytes(b"x")
+    storage.sweep(str(tmp_path))
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert left == [".synthray-c", "d", "deep/mine.tmp"]
+    storage.sweep(str(tmp_path / "missing"))
+
+
+def test_preflight_names_the_output_and_not_its_probe(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for uri in (str(tmp_path / "file" / "out"), "/proc/nowhere"):
+        with pytest.raises(StorageError, match=f"^{uri} cannot be written: ") as caught:
+            storage.preflight(uri)
+        assert ".synthray-" not in str(caught.value)
+        if "file" in uri:
+            assert f"({tmp_path / 'file'})" in str(caught.value)
