@@ -53,8 +53,9 @@ def main() -> None:
     try:
         app()
     except (SystemExit, SynthRayError) as error:
+        code = error.code if isinstance(error, SystemExit) else error.exit_code
         # First of all: Ray makes exit code 1 of whatever a handler raises while it waits.
-        if asked and not (isinstance(error, SystemExit) and not error.code):
+        if asked and code:
             screen.say("synthray: interrupted; the same command goes on from what is there")
             sys.exit(128 + asked[0])
         if isinstance(error, SystemExit):
@@ -302,15 +303,15 @@ def _adhoc(
 
 
 def _where(items: list[str] | None) -> dict[str, str]:
-    pairs = [item.partition("=") for item in items or []]
-    for name, equals, value in pairs:
-        if not name or not equals or not value:
-            raise UsageError(f"--where {name}{equals}{value}: not col=value", "e.g. label=3")
-    names = [name for name, _, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
+    fixed: dict[str, str] = {}
+    for item in items or []:
+        name, _, value = item.partition("=")
+        if not name or not value:
+            raise UsageError(f"--where {item}: not col=value", "e.g. label=3")
+        if name in fixed:
             raise UsageError(f"--where {name}: given more than once", "fix a column to one value")
-    return {name: value for name, _, value in pairs}
+        fixed[name] = value
+    return fixed
 
 
 def _named(targets: list[str]) -> dict[str, str]:

@@ -35,10 +35,10 @@ class Screen:
             yield Bar(self, title, unit, None)
             return
         columns = (
-            TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            TextColumn(unit, table_column=Column(no_wrap=True)),
+            TextColumn(unit),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             # What does not fit is cut here, and nowhere else.
             TextColumn(

@@ -15,8 +15,8 @@ from synthray.data.image_codec import ImageCodec
 from synthray.data.source import LABEL, Chunk, Source, infer_image_schema, open_source
 from synthray.errors import SourceError
 
-Mapper = Callable[[Callable[[Chunk], Any], Sequence[Chunk]], Iterable[Any]]
-"""Applies a function to every chunk; results come in the order of the chunks."""
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+"""Applies a function to every item, here or on a cluster; results come in the items' order."""
 
 
 def open_data(config: DataConfig) -> tuple[Source, Codec]:

@@ -75,12 +75,10 @@ class Schema(BaseModel):
         """
         wanted = list(names)
         for name in wanted:
-            if name not in self.names:
-                raise SchemaError(
-                    f"data.conditions: no column named {name!r}",
-                    f"the columns are: {', '.join(self.names)}",
-                )
-            kind = self[name].kind
+            try:
+                kind = self[name].kind
+            except SchemaError as error:
+                raise SchemaError(f"data.conditions: {error.what}", error.remedy) from None
             if kind not in (Kind.categorical, Kind.boolean):
                 raise SchemaError(
                     f"data.conditions: column {name!r} is {kind.value}, not categorical or boolean",

@@ -73,17 +73,13 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
-    try:
+    with _starting(
+        f"cluster.address: no Ray cluster answers at {address}",
+        "start one, correct the address, or leave it out for a local cluster; a cluster with "
+        "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
+    ):
         _knock(address)
-        with _same_signals():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RayError, RuntimeError, ValueError) as error:
-        ray.shutdown()
-        raise ClusterError(
-            f"cluster.address: no Ray cluster answers at {address}: {first_line(error)}",
-            "start one, correct the address, or leave it out for a local cluster; a cluster with "
-            "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
-        ) from error
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
@@ -105,23 +101,20 @@ def _private(config: ClusterConfig) -> Iterator[None]:
     # One more CPU than the workers use: tasks that feed them must find a place.
     cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + 1
     try:
-        try:
-            with _same_signals():
-                ray.init(
-                    # Without it Ray would join the last cluster that anybody started here.
-                    address="local",
-                    num_cpus=cpus,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=place,
-                )
-        except (OSError, RayError, RuntimeError, ValueError) as error:
-            raise ClusterError(
-                f"a private Ray could not be started on this machine: {first_line(error)}",
-                "see `synthray doctor`, or name a running cluster with --address",
-            ) from error
+        with _starting(
+            "a private Ray could not be started on this machine",
+            "see `synthray doctor`, or name a running cluster with --address",
+        ):
+            ray.init(
+                # Without it Ray would join the last cluster that anybody started here.
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=place,
+            )
         yield
     finally:
         ray.shutdown()
@@ -134,12 +127,19 @@ def _private(config: ClusterConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _same_signals() -> Iterator[None]:
-    """Ray sets a handler for SIGTERM at its start, which ends the process and leaves its folder."""
+def _starting(what: str, remedy: str) -> Iterator[None]:
+    """Around ray.init: its errors become one of ours, and SIGTERM keeps its handler; Ray's own
+    would end the process and leave its folder.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except (OSError, RayError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        raise ClusterError(f"{what}: {first_line(error)}", remedy) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _sweep() -> None:

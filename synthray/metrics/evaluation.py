@@ -20,6 +20,7 @@ from synthray.config import EvaluateConfig
 from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import contact_sheet
+from synthray.data.prepare import Mapper
 from synthray.errors import ConfigError, NotFoundError, UsageError
 from synthray.metrics.base import Features
 from synthray.metrics.domain import BATCH, DomainExtractor, train_domain
@@ -29,7 +30,7 @@ from synthray.metrics.gates import check_gates, check_names
 from synthray.metrics.names import metric_name
 from synthray.metrics.panel import Panel, PanelState, with_floor
 from synthray.metrics.report import ClassRow, Picture, Report
-from synthray.metrics.subjects import Mapper, Subjects
+from synthray.metrics.subjects import Subjects
 from synthray.metrics.utility import Utility, accuracy
 
 SCORES = ("frechet", "kernel", "score", "precision", "recall", "density", "coverage")

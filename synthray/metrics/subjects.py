@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from synthray.config import Config
 from synthray.data.codec import Encoded
 from synthray.data.image_codec import ImageCodec
-from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.prepare import Mapper, encode_all, fit_codec, open_data
 from synthray.data.source import open_source
 from synthray.errors import SchemaError
-
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-"""Applies a function to every item, here or on a cluster; results come in the items' order."""
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,7 @@ import uuid
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synthray.errors import (
-    AlreadyExistsError,
-    MissingDependencyError,
-    NotFoundError,
-    StorageError,
-)
+from synthray.errors import AlreadyExistsError, MissingDependencyError, StorageError
 from synthray.storage import local
 from synthray.storage.uri import FileInfo, absolute, join, scheme
 
@@ -68,6 +63,7 @@ class _Backend(Protocol):
     def create_once(self, uri: str, data: bytes | memoryview) -> None: ...
     def delete(self, uri: str) -> None: ...
     def delete_tree(self, uri: str) -> None: ...
+    def sweep(self, uri: str) -> None: ...
     def reach(self, uri: str) -> None: ...
 
 
@@ -252,18 +248,12 @@ def delete_tree(uri: str) -> None:
 def sweep(uri: str) -> None:
     """Remove the hidden files that writers left which were killed in the middle.
 
-    A writer that is still alive fails, as if it had been killed too.
+    A writer that is still alive fails, as if it had been killed too. On S3 there are none.
 
     Raises:
         StorageError: as `list_files` and `delete`.
     """
-    try:
-        found = list_files(uri, (".tmp",), hidden=True)
-    except NotFoundError:
-        return
-    for file in found:
-        if file.uri.rpartition("/")[2].startswith(".synthray-"):
-            delete(file.uri)
+    _backend(uri).sweep(uri)
 
 
 def preflight(uri: str) -> None:

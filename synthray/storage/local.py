@@ -21,6 +21,8 @@ from synthray.errors import (
 )
 from synthray.storage.uri import FileInfo, join, local_path, wanted
 
+# Names of files that are being written.
+_PREFIX, _SUFFIX = ".synthray-", ".tmp"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What link() says where hard links do not exist (FAT, some FUSE and SMB mounts).
@@ -182,7 +184,7 @@ def _temporary(path: str, data: bytes | memoryview) -> Iterator[str]:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError as error:  # must not read as "somebody else created it"
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", folder) from error
-    temporary = os.path.join(folder, f".synthray-{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(folder, f"{_PREFIX}{uuid.uuid4().hex}{_SUFFIX}")
     # Not tempfile: its files are private to the owner, and other users read what we publish.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
@@ -225,6 +227,17 @@ def delete_tree(uri: str) -> None:
             shutil.rmtree(path)
         else:
             delete(uri)
+
+
+def sweep(uri: str) -> None:
+    """Remove what `_temporary` could not."""
+    try:
+        found = list_files(uri, (_SUFFIX,), hidden=True)
+    except NotFoundError:
+        return
+    for file in found:
+        if os.path.basename(file.uri).startswith(_PREFIX):
+            delete(file.uri)
 
 
 def reach(uri: str) -> None:

@@ -269,6 +269,10 @@ def _pause(attempt: int) -> None:
 # The operations.
 
 
+def sweep(uri: str) -> None:
+    """Nothing to remove: an object is there as a whole or not at all."""
+
+
 def reach(uri: str) -> None:
     """Raise unless the bucket exists and may be listed.
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -306,68 +307,74 @@ def end_all(mark: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@dataclass
+class Driver:
+    """A process of its own that trains slowly, with its cluster's files in a folder of its own."""
+
+    output: Path
+    config: str
+    mark: str
+    temporary: Path
+
+    def start(self, *command: str, **streams: Any) -> subprocess.Popen[str]:
+        environment = os.environ | {MARK: self.mark, "TMPDIR": str(self.temporary)}
+        environment.pop("RAY_ADDRESS", None)
+        words = [sys.executable, *command, self.config]
+        return subprocess.Popen(words, env=environment, text=True, **streams)
+
+    def wait_for_step(self, step: int) -> None:
+        saved = self.output / "checkpoints" / f"step-{step:09d}.safetensors"
+        assert wait_until(saved.exists, 120), "no checkpoint was written"
+
+    def assert_nothing_left(self) -> None:
+        assert wait_until(lambda: not marked(self.mark), 20), "processes are left"
+        assert not list(self.temporary.glob("sr-*")), "files are left"
+
+
+@pytest.fixture
+def driver(source: str, orders: Path, tmp_path: Path) -> Iterator[Driver]:
+    output, config = tmp_path / "output", tmp_path / "config.yaml"
+    config.write_text(configs.dump(settings(source, output)))
+    (orders / "nap").write_text("0.5")
+    # Short, for the length of socket names is limited.
+    own = Driver(output, str(config), uuid.uuid4().hex, Path(tempfile.mkdtemp(prefix="sr")))
+    try:
+        yield own
+    finally:
+        end_all(own.mark)
+        shutil.rmtree(own.temporary, ignore_errors=True)
+
+
 def test_a_driver_that_is_killed_goes_on_by_the_same_command(
-    undisturbed: tuple[Path, str, list[Progress]], source: str, orders: Path, tmp_path: Path
+    undisturbed: tuple[Path, str, list[Progress]], driver: Driver, orders: Path
 ) -> None:
     """And at the end no process is left."""
-    output, mark = tmp_path / "output", uuid.uuid4().hex
-    (tmp_path / "config.yaml").write_text(configs.dump(settings(source, output)))
-    (orders / "nap").write_text("0.5")
-    temporary = tempfile.mkdtemp(prefix="sr")
-    environment = os.environ | {MARK: mark, "TMPDIR": temporary}
-    environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-c", DRIVER, str(tmp_path / "config.yaml")]
-
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-    try:
-        with start() as driver:
-            saved = output / "checkpoints" / "step-000000010.safetensors"
-            assert wait_until(saved.exists, 120), "no checkpoint was written"
-            assert len(marked(mark)) > 3
-            driver.kill()
-        wait_until(lambda: not marked(mark), 20)  # Ray notices; whatever does not is killed.
-        end_all(mark)
-        assert wait_until(lambda: not marked(mark), 20)
-        assert not (output / "artifact").exists()
-        (orders / "nap").unlink()
-        with start() as driver:
-            told, _ = driver.communicate(timeout=120)
-        assert driver.returncode == 0
-        assert f"digest {undisturbed[1]}" in told
-        assert starts(orders) == 2
-        assert wait_until(lambda: not marked(mark), 20), "processes are left"
-        # Not even what the killed driver left: the next one sweeps.
-        assert not list(Path(temporary).glob("sr-*")), "files are left"
-    finally:
-        end_all(mark)
-        shutil.rmtree(temporary, ignore_errors=True)
+    with driver.start("-c", DRIVER, stdout=subprocess.PIPE) as process:
+        driver.wait_for_step(10)
+        assert len(marked(driver.mark)) > 3
+        process.kill()
+    wait_until(lambda: not marked(driver.mark), 20)  # Ray notices; whatever does not is killed.
+    end_all(driver.mark)
+    assert wait_until(lambda: not marked(driver.mark), 20)
+    assert not (driver.output / "artifact").exists()
+    (orders / "nap").unlink()
+    with driver.start("-c", DRIVER, stdout=subprocess.PIPE) as process:
+        told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert f"digest {undisturbed[1]}" in told
+    assert starts(orders) == 2
+    driver.assert_nothing_left()  # Nor what the killed one left: the next one sweeps.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_asked_to_end_goes_in_order(
-    source: str, orders: Path, tmp_path: Path, number: signal.Signals
+    driver: Driver, number: signal.Signals
 ) -> None:
-    output, mark = tmp_path / "output", uuid.uuid4().hex
-    (tmp_path / "config.yaml").write_text(configs.dump(settings(source, output)))
-    (orders / "nap").write_text("0.5")
-    temporary = tempfile.mkdtemp(prefix="sr")
-    environment = os.environ | {MARK: mark, "TMPDIR": temporary}
-    environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-m", "synthray", "train", str(tmp_path / "config.yaml")]
-    driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        saved = output / "checkpoints" / "step-000000005.safetensors"
-        assert wait_until(saved.exists, 120), "no checkpoint was written"
-        driver.send_signal(number)
-        _, told = driver.communicate(timeout=60)
-        assert driver.returncode == 128 + number
-        assert "interrupted; the same command goes on" in told
-        assert "Traceback" not in told
-        assert wait_until(lambda: not marked(mark), 20), "processes are left"
-        assert not list(Path(temporary).glob("sr-*")), "files are left"
-    finally:
-        end_all(mark)
-        driver.wait()
-        shutil.rmtree(temporary, ignore_errors=True)
+    process = driver.start("-m", "synthray", "train", stderr=subprocess.PIPE)
+    driver.wait_for_step(5)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "interrupted; the same command goes on" in told
+    assert "Traceback" not in told
+    driver.assert_nothing_left()

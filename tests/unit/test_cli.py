@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: Output):
     """Runs `synthray …` in this process; gives (exit code, stdout, stderr)."""
 
     def call(*words: object) -> tuple[int, str, str]:
-        before = signal.getsignal(signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         monkeypatch.setattr(sys, "argv", ["synthray", *map(str, words)])
         code = 0
         try:
@@ -42,7 +42,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: Output):
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return code, out, err
 

@@ -180,11 +180,19 @@ def test_a_model_without_conditions_says_so(tmp_path: Path) -> None:
         VirtualDataset(Artifact.load(str(tmp_path)), where={"label": 1})
 
 
-@pytest.mark.parametrize(("start", "count"), [(-1, 5), (0, -1), (2**63, 1), (0, 2**63 + 1)])
-def test_ranges_that_do_not_exist_are_refused(artifact: Artifact, start: int, count: int) -> None:
-    with pytest.raises(
-        UsageError, match=rf"(start|count): -1 is negative|rows {start} … \+{count} "
-    ):
+@pytest.mark.parametrize(
+    ("start", "count", "told"),
+    [
+        (-1, 5, "start: -1 is negative"),
+        (0, -1, "count: -1 is negative"),
+        (2**63, 1, rf"rows {2**63} … \+1 are out of range"),
+        (0, 2**63 + 1, rf"rows 0 … \+{2**63 + 1} are out of range"),
+    ],
+)
+def test_ranges_that_do_not_exist_are_refused(
+    artifact: Artifact, start: int, count: int, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
         VirtualDataset(artifact).rows(start, count)
 
 
