@@ -39,8 +39,10 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(
+    condition: Callable[[], bool], seconds: float = 60, otherwise: str = "waited in vain"
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)

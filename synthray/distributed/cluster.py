@@ -73,14 +73,14 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _running(address: str) -> Iterator[None]:
-    with _starting(
-        f"cluster.address: no Ray cluster answers at {address}",
-        "start one, correct the address, or leave it out for a local cluster; a cluster with "
-        "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
-    ):
-        _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
+        with _starting(
+            f"cluster.address: no Ray cluster answers at {address}",
+            "start one, correct the address, or leave it out for a local cluster; a cluster with "
+            "token authentication needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
+        ):
+            _knock(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         yield
     finally:
         ray.shutdown()
@@ -135,7 +135,6 @@ def _starting(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RayError, RuntimeError, ValueError) as error:
-        ray.shutdown()
         raise ClusterError(f"{what}: {first_line(error)}", remedy) from error
     finally:
         if threading.current_thread() is threading.main_thread():

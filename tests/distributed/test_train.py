@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import marked, until
 
 from synthray import config as configs
 from synthray import rng
@@ -277,30 +277,6 @@ def test_storage_that_fails_is_told_and_not_tried_again(
 # --- the driver -------------------------------------------------------------------------------
 
 
-def marked(mark: str) -> list[int]:
-    """The processes that were started, however indirectly, with the mark in the environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                content = (entry / "environ").read_bytes()
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if f"{MARK}={mark}".encode() in content and state != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def end_all(mark: str) -> None:
     for pid in marked(mark):
         with contextlib.suppress(ProcessLookupError):
@@ -324,10 +300,10 @@ class Driver:
 
     def wait_for_step(self, step: int) -> None:
         saved = self.output / "checkpoints" / f"step-{step:09d}.safetensors"
-        assert wait_until(saved.exists, 120), "no checkpoint was written"
+        until(saved.exists, 120, "no checkpoint was written")
 
     def assert_nothing_left(self) -> None:
-        assert wait_until(lambda: not marked(self.mark), 20), "processes are left"
+        until(lambda: not marked(self.mark), 20, "processes are left")
         assert not list(self.temporary.glob("sr-*")), "files are left"
 
 
@@ -353,9 +329,10 @@ def test_a_driver_that_is_killed_goes_on_by_the_same_command(
         driver.wait_for_step(10)
         assert len(marked(driver.mark)) > 3
         process.kill()
-    wait_until(lambda: not marked(driver.mark), 20)  # Ray notices; whatever does not is killed.
+    with contextlib.suppress(AssertionError):  # Ray notices; whatever does not is killed.
+        until(lambda: not marked(driver.mark), 20)
     end_all(driver.mark)
-    assert wait_until(lambda: not marked(driver.mark), 20)
+    until(lambda: not marked(driver.mark), 20)
     assert not (driver.output / "artifact").exists()
     (orders / "nap").unlink()
     with driver.start("-c", DRIVER, stdout=subprocess.PIPE) as process:
