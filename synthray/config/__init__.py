@@ -1,6 +1,7 @@
 """The one config of every stage: YAML in, one typed model out."""
 
 from synthray.config.problems import config_error, explain
+from synthray.config.ramps import Ramp, Scheduled, ScheduledShare, ShareRamp, peak, value_at
 from synthray.config.reading import dump, load, parse
 from synthray.config.sections import (
     BLOCK_ROWS,
@@ -26,7 +27,11 @@ __all__ = [
     "Gate",
     "GenerateConfig",
     "ModelConfig",
+    "Ramp",
+    "Scheduled",
+    "ScheduledShare",
     "ServeConfig",
+    "ShareRamp",
     "Strict",
     "TrainConfig",
     "TuneConfig",
@@ -35,4 +40,6 @@ __all__ = [
     "explain",
     "load",
     "parse",
+    "peak",
+    "value_at",
 ]

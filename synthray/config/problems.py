@@ -39,7 +39,8 @@ _MUST_BE = {
 
 
 def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
-    path = [str(part) for part in detail["loc"]]
+    # A part in brackets tells which of several types was meant.
+    path = [part for part in map(str, detail["loc"]) if not part.startswith("(")]
     key = prefix + ".".join(path)
     if detail["type"] == "extra_forbidden":
         known = _keys_at(model, path[:-1])
@@ -72,7 +73,14 @@ def _inside(annotation: Any, key: str) -> Any:
     else:
         annotation = None
     parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
-    return next((part for part in parts if part is not types.NoneType), None)
+    plain = [_bare(part) for part in parts if part is not types.NoneType]
+    return next((part for part in plain if _is_section(part)), next(iter(plain), None))
+
+
+def _bare(annotation: Any) -> Any:
+    """``Annotated[A, …]`` is A."""
+    annotated = typing.get_origin(annotation) is typing.Annotated
+    return typing.get_args(annotation)[0] if annotated else annotation
 
 
 def _is_section(annotation: Any) -> bool:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from synthray import rng, storage
+from synthray.config.ramps import ScheduledShare
 
 BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
@@ -85,7 +86,7 @@ class DataConfig(Strict):
 class ModelConfig(Strict):
     """The family, and the settings that belong to it."""
 
-    name: str = Field("dcgan", description="a built-in family, or my_package.module:Class")
+    name: str = Field("rpgan", description="a built-in family, or my_package.module:Class")
     params: dict[str, Any] = {}
 
 
@@ -97,8 +98,8 @@ class TrainConfig(Strict):
     eval_every: int = Field(500, ge=1, description="steps between pictures and reports")
     checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="per step, after a warm-up; 0 switches averaging off"
+    ema_decay: ScheduledShare = Field(
+        0.999, description="per step, after a warm-up; 0 switches averaging off"
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the matrix products in training; generation is float32"

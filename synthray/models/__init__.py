@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from pydantic import ValidationError
+import torch
+from pydantic import BaseModel, ValidationError
 
 from synthray.config import ModelConfig, config_error, explain
 from synthray.data.codec import DataSpec
@@ -21,6 +23,11 @@ from synthray.models.base import GenerativeModel
 BUILT_IN = {
     "gan": "synthray.models.gan:GAN",
     "dcgan": "synthray.models.dcgan:DCGAN",
+    "wgan": "synthray.models.wgan:WGAN",
+    "wgan_gp": "synthray.models.wgan_gp:WGANGP",
+    "sngan": "synthray.models.sngan:SNGAN",
+    "sagan": "synthray.models.sagan:SAGAN",
+    "rpgan": "synthray.models.rpgan:RpGAN",
     "vae": "synthray.models.vae:VAE",
     "cvae": "synthray.models.cvae:CVAE",
 }
@@ -85,10 +92,60 @@ def check_conditions(config: ModelConfig, spec: DataSpec) -> None:
 
 
 def check_params(config: ModelConfig) -> Any:
-    """``model.params`` as the family's own Config."""
-    cls = family(config.name)
+    """``model.params`` as the family's own Config. What a section leaves out keeps the family's
+    default: ``generator: {lr: 1e-3}`` changes the learning rate and nothing else.
+    """
+    cls = family(config.name).Config
+    return _checked(cls, _over_defaults(cls, config.params), f"family {config.name}")
+
+
+def with_settings(model: GenerativeModel, settings: Mapping[str, Any]) -> Any:
+    """A model's config with some settings changed, by dotted path: {"generator.lr": 1e-4}.
+
+    Raises:
+        ConfigError: no such setting, or the networks depend on it.
+    """
+    tree = model.config.model_dump(mode="json")
+    for path, value in settings.items():
+        *sections, name = path.split(".")
+        place = tree
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name not in place:
+            raise ConfigError(
+                f"model.params.{path}: no such setting of {type(model).__name__}",
+                f"known: {', '.join(model.config.model_dump())}",
+            )
+        place[name] = value
+    config = _checked(type(model.config), tree, type(model).__name__)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        same = _shapes(type(model)(config, model.spec)) == _shapes(model)
+    if not same:
+        raise ConfigError(
+            f"model.params: the networks depend on {', '.join(settings)}",
+            "change only what trains them: learning rates, penalties, losses",
+        )
+    return config
+
+
+def _shapes(model: GenerativeModel) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def _over_defaults(cls: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given``, with sections filled up from the defaults of ``cls``."""
+    merged = dict(given)
+    for name, value in given.items():
+        info = cls.model_fields.get(name)
+        default = info.default if info is not None else None
+        if isinstance(value, Mapping) and isinstance(default, BaseModel):
+            merged[name] = default.model_dump(mode="json") | _over_defaults(type(default), value)
+    return merged
+
+
+def _checked(cls: type[BaseModel], tree: dict[str, Any], what: str) -> Any:
     try:
-        return cls.Config.model_validate(config.params)
+        return cls.model_validate(tree)
     except ValidationError as error:
-        problems = explain(error, cls.Config, prefix="model.params.")
-        raise config_error(f"family {config.name}", problems) from error
+        problems = explain(error, cls, prefix="model.params.")
+        raise config_error(what, problems) from error

@@ -6,13 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from synthray.config import Strict
+from synthray.config import ScheduledShare, Strict, value_at
 from synthray.data.codec import DataSpec
 from synthray.rng import BatchRandom
 
@@ -20,10 +20,10 @@ from synthray.rng import BatchRandom
 class OptimizerConfig(Strict):
     """How one phase moves its parameters."""
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = Field(2e-4, gt=0)
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
-    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam")
+    beta2: ScheduledShare = Field(0.999, description="of Adam")
     momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "cosine"] = Field(
@@ -38,14 +38,24 @@ class OptimizerConfig(Strict):
         share = (1 + math.cos(math.pi * progress)) / 2
         return self.lr * (self.final + (1 - self.final) * share)
 
+    def betas(self, progress: float) -> tuple[float, float]:
+        """Adam's betas after a share of the training; it takes no integers."""
+        return float(self.beta1), float(value_at(self.beta2, progress))
+
+    def apply(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        """Set what moves while training goes on."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(progress)
+            if self.name == "adam":
+                group["betas"] = self.betas(progress)
+
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         if self.name == "adam":
             return torch.optim.Adam(
-                parameters,
-                lr=self.lr,
-                betas=(float(self.beta1), float(self.beta2)),
-                weight_decay=self.weight_decay,
+                parameters, lr=self.lr, betas=self.betas(0.0), weight_decay=self.weight_decay
             )
+        if self.name == "rmsprop":
+            return torch.optim.RMSprop(parameters, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(
             parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
@@ -91,6 +101,11 @@ class GenerativeModel(nn.Module, ABC):
     Config: ClassVar[type[Strict]]
     sampler: ClassVar[tuple[str, ...]]
     conditional: ClassVar[bool] = True
+    config: Any
+    """Its own settings, a ``Config``; frozen, and replaced as a whole by `Engine.change`."""
+    spec: DataSpec
+    progress: float = 0.0
+    """The share of the training that is done, 0 … 1; the engine moves it."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -103,6 +118,19 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def sample(self, n: int, rng: BatchRandom, cond: Tensor | None = None) -> Tensor:
         """New rows, [n, *shape]. cond: int64 [n, conditions], or None without conditions."""
+
+    def after_phase(self, phase: str, terms: dict[str, Tensor], rows: int) -> None:
+        """What follows a phase's update, such as clipping of weights.
+
+        Args:
+            terms: of the phase's loss, averaged over all workers.
+            rows: of the batch, over all workers.
+        """
+        return None
+
+    def diagnose(self, batch: Batch, rng: BatchRandom) -> dict[str, Tensor]:
+        """What the guard wants to know besides the losses, on this process's rows; scalars."""
+        return {}
 
     def sampler_modules(self) -> Iterator[tuple[str, nn.Module]]:
         for name in self.sampler:

@@ -28,8 +28,8 @@ class DCGANConfig(AdversarialConfig):
 
     @model_validator(mode="after")
     def _penalty_without_norm(self) -> Self:
-        if self.r1_gamma and self.critic_norm == "batch":
-            raise ValueError("r1_gamma needs critic_norm: none; batch norm mixes the rows")
+        if self.penalised and self.critic_norm == "batch":
+            raise ValueError(f"{self.penalised} needs critic_norm: none; batch norm mixes the rows")
         return self
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from synthray import rng
-from synthray.config import TrainConfig
+from synthray import models, rng
+from synthray.config import TrainConfig, value_at
 from synthray.errors import ArtifactError, NonFiniteError
-from synthray.models.base import Batch, GenerativeModel, Loss, OptimizerConfig, Phase
+from synthray.models.base import Batch, GenerativeModel, Phase
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import average
 from synthray.training.ema import EMA
@@ -36,40 +37,66 @@ class Engine:
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.seed, self.rows = config, seed, rows
         self.step = 0
-        self.ema = EMA(self.model, config.ema_decay)
+        self.ema = EMA(self.model)
         self.phases = model.phases()
         self.optimizers = {
             phase.name: phase.optimizer.build(self._parameters(phase)) for phase in self.phases
         }
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move every phase once; returns the terms of the losses, on this worker's rows."""
+        """Move every phase once; returns the terms of the losses, averaged over all workers."""
         self.model.train()
+        progress = self.model.progress = self.step / self.config.steps
         terms: dict[str, Tensor] = {}
         for index, phase in enumerate(self.phases):
-            self._set_rate(phase.optimizer, self.optimizers[phase.name])
+            phase.optimizer.apply(self.optimizers[phase.name], progress)
             for repeat in range(phase.repeats):
                 address = len(self.phases) * repeat + index
                 loss = self._phase_step(phase, batch, self._random(address))
-                terms |= {name: term.detach() for name, term in loss.terms.items()}
+                terms |= loss
         self.step += 1
-        self.ema.update(self.model, self.step)
+        decay = value_at(self.config.ema_decay, progress)
+        self.ema.update(self.model, self.step, decay)
         return terms
 
-    def _phase_step(self, phase: Phase, batch: Batch, random: BatchRandom) -> Loss:
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `GenerativeModel.diagnose` tells of a batch, averaged over all workers.
+
+        No state moves, and every worker must call it.
+        """
+        stream = rng.stream(self.seed, "diagnose", self.step)
+        told = self.model.diagnose(batch, BatchRandom(stream, self.rows, self.device))
+        return dict(zip(told, average(list(told.values())), strict=True))
+
+    def change(self, settings: Mapping[str, Any]) -> None:
+        """Go on with other settings, by dotted path under model.params: learning rates, penalties.
+
+        Raises:
+            ConfigError: the family has no such setting, or the networks depend on it.
+        """
+        config = models.with_settings(self.model, settings)
+        self.model.config = self.ema.model.config = config
+        self.phases = self.model.phases()
+
+    def _phase_step(self, phase: Phase, batch: Batch, random: BatchRandom) -> dict[str, Tensor]:
         half = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss = self.model.loss(phase.name, batch, random)
         parameters = self._parameters(phase)
         local = torch.autograd.grad(loss.total, parameters)
-        # The loss travels with the gradients, so that all workers agree on whether to stop.
-        *gradients, total = average([*local, loss.total.detach()])
+        # The terms travel with the gradients, so that all workers agree on whether to stop.
+        names = list(loss.terms)
+        values = [loss.total.detach(), *(loss.terms[name].detach() for name in names)]
+        averaged = average([*local, *values])
+        gradients, (total, *shared) = averaged[: len(local)], averaged[len(local) :]
+        terms = dict(zip(names, shared, strict=True))
         self._check_finite(phase, total, gradients)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizers[phase.name].step()
         self.optimizers[phase.name].zero_grad(set_to_none=True)
-        return loss
+        self.model.after_phase(phase.name, terms, self.rows.total)
+        return terms
 
     def _random(self, address: int) -> BatchRandom:
         stream = rng.stream(self.seed, "step", self.step, address)
@@ -77,10 +104,6 @@ class Engine:
 
     def _parameters(self, phase: Phase) -> list[nn.Parameter]:
         return [p for name in phase.modules for p in getattr(self.model, name).parameters()]
-
-    def _set_rate(self, settings: OptimizerConfig, optimizer: torch.optim.Optimizer) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(self.step / self.config.steps)
 
     def _check_finite(self, phase: Phase, loss: Tensor, gradients: Sequence[Tensor]) -> None:
         norms = torch._foreach_norm(list(gradients))

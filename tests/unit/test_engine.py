@@ -30,12 +30,24 @@ SCHEDULED = {"lr": 1e-3, "schedule": "cosine", "weight_decay": 0.01}
 SMALL: dict[str, dict[str, Any]] = {
     "gan": {"latent_dim": 6, "generator_widths": [24, 32], "critic_widths": [40, 24]},
     "dcgan": {"latent_dim": 6, "width": 6, "critic_width": 8},
+    "wgan": {"latent_dim": 6, "width": 6, "critic_width": 8, "critic_steps": 2},
+    "wgan_gp": {"latent_dim": 6, "width": 6, "critic_width": 8, "critic_steps": 2},
+    "sagan": {"latent_dim": 6, "width": 6, "critic_width": 8},
+    "rpgan": {
+        "latent_dim": 6,
+        "width": 6,
+        "critic_width": 8,
+        "augment": {"kinds": ["translation", "cutout"], "adaptive": True, "rows": 100},
+    },
     "vae": {"latent_dim": 6, "width": 8},
     "cvae": {"latent_dim": 6, "width": 8},
 }
 
 
 def params_of(name: str, optimizer: dict[str, Any]) -> dict[str, Any]:
+    if name.startswith("wgan") and optimizer.get("name") == "sgd":
+        # Their losses know no bound: the rate that suits the others throws them off.
+        optimizer = optimizer | {"lr": optimizer["lr"] / 50}
     if "gan" in name:
         return SMALL[name] | {"generator": optimizer, "critic": optimizer}
     # The loss of a VAE is a sum over pixels: its gradients are hundreds of times as large.

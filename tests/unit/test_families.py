@@ -20,6 +20,11 @@ from synthray.rng import BatchRandom, Rows
 SMALL: dict[str, dict[str, Any]] = {
     "gan": {"latent_dim": 5, "generator_widths": [8, 12], "critic_widths": [12, 8]},
     "dcgan": {"latent_dim": 5, "width": 4, "critic_width": 4},
+    "wgan": {"latent_dim": 5, "width": 4, "critic_width": 4},
+    "wgan_gp": {"latent_dim": 5, "width": 4, "critic_width": 4},
+    "sngan": {"latent_dim": 5, "width": 4, "critic_width": 4},
+    "sagan": {"latent_dim": 5, "width": 4, "critic_width": 4},
+    "rpgan": {"latent_dim": 5, "width": 4, "critic_width": 4},
     "vae": {"latent_dim": 5, "width": 4},
     "cvae": {"latent_dim": 5, "width": 4},
 }
@@ -50,6 +55,16 @@ def batch_of(spec: DataSpec) -> Batch:
     for index, size in enumerate(spec.conditions):
         cond[:, index] = torch.arange(COUNT) % size
     return Batch(x, cond)
+
+
+def still(model: GenerativeModel, key: str) -> bool:
+    """Parameters that rightly do not move at first: a constant added to all scores cancels where
+    only their differences count (and within the hinge's margin), and attention begins with a
+    gain of 0.
+    """
+    differences = getattr(model.config, "loss", "") in ("wasserstein", "relativistic", "hinge")
+    inner = "attention" in key and not key.endswith("gamma")
+    return (differences and key == "critic.score.bias") or inner
 
 
 def cases() -> list[Any]:
@@ -107,7 +122,7 @@ def test_the_gradients_of_a_phase_reach_all_its_parameters(
         gradients = torch.autograd.grad(loss.total, list(named.values()))
         for key, gradient in zip(named, gradients, strict=True):
             assert gradient.isfinite().all(), key
-            assert gradient.any(), key
+            assert gradient.any() or still(model, key), key
         seen += named.values()
     assert len(seen) == len(set(seen)), "a parameter belongs to two phases"
     assert set(seen) == set(model.parameters()), "a parameter belongs to no phase"
@@ -236,7 +251,7 @@ def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
     assert caught.value.remedy == "did you mean 'dcgan'?"
     with pytest.raises(ConfigError) as caught:
         models.family("zzz")
-    assert caught.value.remedy.startswith("known: cvae, dcgan, gan, vae")
+    assert caught.value.remedy.startswith("known: cvae, dcgan, gan, rpgan, ")
 
 
 class Constant(GenerativeModel):

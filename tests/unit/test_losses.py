@@ -52,13 +52,13 @@ def test_the_generators_loss_is_minus_log_d_fake(
 ) -> None:
     _, fake = scores
     by_hand = -np.log(sigmoid(fake.numpy())).mean()
-    assert losses.non_saturating_generator(fake).item() == pytest.approx(by_hand, rel=1e-12)
+    assert losses.non_saturating_generator(fake, fake).item() == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_an_undecided_critic_costs_two_log_two() -> None:
     zero = torch.zeros(3)
     assert losses.non_saturating_critic(zero, zero).item() == pytest.approx(2 * math.log(2))
-    assert losses.non_saturating_generator(zero).item() == pytest.approx(math.log(2))
+    assert losses.non_saturating_generator(zero, zero).item() == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
@@ -67,14 +67,14 @@ def test_extreme_scores_give_finite_losses_and_gradients(size: float) -> None:
         score = torch.tensor([sign * size, -sign * size], requires_grad=True)
         for loss in (
             losses.non_saturating_critic(score, score),
-            losses.non_saturating_generator(score),
+            losses.non_saturating_generator(score, score),
         ):
             (gradient,) = torch.autograd.grad(loss, score)
             assert math.isfinite(loss.item())
             assert gradient.isfinite().all()
     # A fake that the critic is sure of still teaches the generator: the loss does not saturate.
     score = torch.tensor([-1e4], requires_grad=True)
-    (gradient,) = torch.autograd.grad(losses.non_saturating_generator(score), score)
+    (gradient,) = torch.autograd.grad(losses.non_saturating_generator(score, score), score)
     assert gradient.item() == pytest.approx(-1.0)
 
 

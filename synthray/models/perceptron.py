@@ -1,0 +1,57 @@
+"""Multilayer perceptrons without normalisation, for rows of numbers and for small images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synthray.data.codec import DataSpec
+from synthray.models.base import join_condition
+from synthray.rng import BatchRandom
+
+
+def bounded(x: Tensor, spec: DataSpec) -> Tensor:
+    """Pixels lie in [-1, 1], the numbers of a row anywhere."""
+    return torch.tanh(x) if len(spec.shape) == 3 else x
+
+
+class Perceptron(nn.Module):
+    """[n, widths[0]] to [n, widths[-1]], leaky ReLU 0.2 between."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.layers[-1](x)
+
+
+class PerceptronGenerator(nn.Module):
+    def __init__(self, latent_dim: int, widths: Sequence[int], spec: DataSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        inputs = latent_dim + sum(spec.conditions)
+        self.network = Perceptron([inputs, *widths, math.prod(spec.shape)])
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        x = self.network(join_condition(z, cond, self.spec)).float()
+        return bounded(x, self.spec).view(-1, *self.spec.shape)
+
+
+class PerceptronCritic(nn.Module):
+    def __init__(self, widths: Sequence[int], spec: DataSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        inputs = math.prod(spec.shape) + sum(spec.conditions)
+        self.network = Perceptron([inputs, *widths, 1])
+
+    def forward(self, x: Tensor, cond: Tensor | None, rng: BatchRandom) -> Tensor:
+        h = join_condition(x.flatten(1), cond, self.spec)
+        return self.network(h).squeeze(1).float()
