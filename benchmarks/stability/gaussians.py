@@ -1,0 +1,158 @@
+"""Ring of 8 and grid of 25 Gaussians: modes, high quality and KL over many seeds.
+
+    python -m benchmarks.stability.gaussians ring --seeds 20
+    python -m benchmarks.stability.gaussians grid --seeds 20 --jobs 2
+
+One fixed config per mixture. Results are appended to --out, seed by seed; a second run does the
+seeds that are missing. Published rows (PacGAN, 1712.04086, tables 1 and 2) are printed beside ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.stability.mixtures import MIXTURES
+from synthray import rng
+from synthray.config import Config
+from synthray.data.batches import MemoryBatches
+from synthray.data.codec import DataSpec, Encoded
+from synthray.models import build
+from synthray.models.base import Batch
+from synthray.rng import BatchRandom, Rows
+from synthray.training.engine import Engine
+
+TRAINING_ROWS, BATCH = 100_000, 256
+STEPS = {"ring": 36_000, "grid": 12_000}
+GAMMA = {"first": 0.1, "last": 0.001}
+ADAM = {"lr": 1e-3, "final": 0.01}
+PARAMS: dict[str, Any] = {
+    "latent_dim": 2,
+    "widths": [128, 128, 128],
+    "r1_gamma": GAMMA,
+    "r2_gamma": GAMMA,
+    "generator": ADAM,
+    "critic": ADAM,
+}
+# Its best row of each table, means of ten trials.
+PUBLISHED = {
+    "ring": [("PacGAN", 7.9, 0.956, 0.07)],
+    "grid": [("PacGAN4", 24.8, 0.936, 0.04)],
+}
+
+
+def config_of(name: str, seed: int, steps: int) -> Config:
+    return Config.model_validate(
+        {
+            "seed": seed,
+            "data": {"source": name},
+            "model": {"name": "rpgan", "params": PARAMS},
+            "train": {"steps": steps, "batch_size": BATCH, "ema_decay": 0.999},
+            "output": "unused",
+        }
+    )
+
+
+def train(name: str, seed: int, steps: int) -> dict[str, Any]:
+    """Train one seed and judge it."""
+    torch.set_num_threads(1)
+    began = time.process_time()
+    real = MIXTURES[name].sample(TRAINING_ROWS, rng.stream(seed, "mixture"))
+    scale = real.std(axis=0)
+    x = (real / scale).astype(np.float32)
+    config = config_of(name, seed, steps)
+    spec = DataSpec(shape=(2,), rows=TRAINING_ROWS)
+    torch.manual_seed(seed)
+    engine = Engine(build(config.model, spec), config.train, seed=seed, rows=Rows.all(BATCH))
+    none = np.empty((TRAINING_ROWS, 0), np.int64)
+    batches = MemoryBatches(Encoded(x, none), BATCH, seed).start_at(0)
+    for _ in range(steps):
+        encoded = next(batches)
+        engine.train_step(Batch(torch.from_numpy(encoded.x), torch.from_numpy(encoded.cond)))
+    seconds = time.process_time() - began
+    scores = {}
+    for rows in (2_500, 100_000):
+        random = BatchRandom(rng.stream(seed, "judge", rows), Rows.all(rows))
+        with torch.no_grad():
+            made = engine.ema.model.sample(rows, random).double().numpy() * scale
+        scores[str(rows)] = MIXTURES[name].judge(made)
+    return {"mixture": name, "seed": seed, "steps": steps, "cpu_seconds": seconds, **scores}
+
+
+def _job(work: tuple[str, int, int]) -> dict[str, Any]:
+    return train(*work)
+
+
+def done(out: Path, steps: int) -> dict[int, dict[str, Any]]:
+    if not out.exists():
+        return {}
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    return {row["seed"]: row for row in rows if row["steps"] == steps}
+
+
+def show(name: str, rows: list[dict[str, Any]]) -> None:
+    modes = len(MIXTURES[name].centres)
+    table = Table(title=f"{name} of {modes}, {len(rows)} seeds")
+    for column in ("", "modes", "high quality", "KL"):
+        table.add_column(column)
+    for label, *published in PUBLISHED[name]:
+        found, share, divergence = published
+        table.add_row(f"{label} (published)", f"{found}", f"{share:.1%}", f"{divergence}")
+    for samples in ("2500", "100000"):
+        modes_found: list[float] = [row[samples]["modes"] for row in rows]
+        good: list[float] = [row[samples]["high_quality"] for row in rows]
+        kl: list[float] = [row[samples]["kl"] for row in rows]
+        table.add_row(
+            f"rpgan, {int(samples):,} samples: median",
+            f"{np.median(modes_found):g}",
+            f"{np.median(good):.2%}",
+            f"{np.median(kl):.5f}",
+        )
+        table.add_row("  worst seed", f"{min(modes_found)}", f"{min(good):.2%}", f"{max(kl):.5f}")
+    real = MIXTURES[name].judge(MIXTURES[name].sample(100_000, rng.stream(0, "floor")))
+    table.add_row(
+        "real rows, 100,000", f"{real['modes']}", f"{real['high_quality']:.2%}", f"{real['kl']:.5f}"
+    )
+    console = Console()
+    console.print(table)
+    whole = sum(row["100000"]["modes"] == modes for row in rows)
+    seconds = [row["cpu_seconds"] for row in rows]
+    console.print(
+        f"all modes on {whole} of {len(rows)} seeds; processor seconds a seed: "
+        f"median {np.median(seconds):.0f}, most {max(seconds):.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mixture", choices=sorted(MIXTURES))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--out", type=Path, help="default: out/stability/MIXTURE.jsonl")
+    options = parser.parse_args()
+    name, steps = options.mixture, options.steps or STEPS[options.mixture]
+    out = options.out or Path(f"out/stability/{name}.jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = done(out, steps)
+    work = [(name, seed, steps) for seed in range(options.seeds) if seed not in rows]
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        for row in track(pool.imap_unordered(_job, work), "seeds", total=len(work)):
+            rows[row["seed"]] = row
+            with out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    show(name, [rows[seed] for seed in range(options.seeds)])
+
+
+if __name__ == "__main__":
+    main()
