@@ -89,8 +89,8 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
     engine = new_engine(config, codec, Rows.all(config.train.batch_size))
     batches = MemoryBatches(data, config.train.batch_size, config.seed)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
-    history = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
-    artifacts.save_trained(config, engine, codec, history, name)
+    outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
+    artifacts.save_trained(config, engine, codec, outcome, name)
     return Artifact.load(config.place("artifact"), trust=[config.model.name])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ from synthray.data.schema import Schema
 from synthray.errors import ArtifactError, ConfigError, NotFoundError
 from synthray.models.base import GenerativeModel
 from synthray.training.engine import Engine
+from synthray.training.loop import Outcome
 from synthray.version import __version__
 
 FORMAT = 1
@@ -115,7 +116,7 @@ def save_trained(
     config: Config,
     engine: Engine,
     codec: Codec,
-    history: Sequence[Mapping[str, float]],
+    outcome: Outcome,
     fingerprint: str,
 ) -> str:
     """Write the artifact of a finished training under the config's output; returns the digest."""
@@ -127,7 +128,8 @@ def save_trained(
         "batch_size": config.train.batch_size,
         "seed": config.seed,
         "parameters": sum(tensor.numel() for tensor in weights.values()),
-        "losses": dict(history[-1]) if history else {},
+        "losses": dict(outcome.history[-1]) if outcome.history else {},
+        "guard": outcome.guard,
         "fingerprint": fingerprint,
     }
     return save(config.place("artifact"), config.model, weights, codec, card)

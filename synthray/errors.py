@@ -14,7 +14,8 @@
     ├── ArtifactError            a trained artifact that is corrupt or too new
     ├── OutputTakenError         the output belongs to a run with other settings
     ├── TrainingError            training cannot go on
-    │   └── NonFiniteError       a loss or a gradient is NaN or infinite
+    │   ├── NonFiniteError       a loss or a gradient is NaN or infinite
+    │   └── CollapseError        the generator lost the data, and lower rates did not help
     ├── ClusterError             Ray could not be reached, or lost a job for good
     ├── MissingDependencyError   an optional package is not installed
     └── GateError                exit code 3: a quality gate was missed
@@ -97,6 +98,10 @@ class TrainingError(SynthRayError):
 
 
 class NonFiniteError(TrainingError):
+    pass
+
+
+class CollapseError(TrainingError):
     pass
 
 

@@ -31,7 +31,7 @@ from synthray.metrics.utility import accuracy
 from synthray.rng import BatchRandom, Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
-from synthray.training.loop import Hooks, new_engine
+from synthray.training.loop import Hooks, Outcome, new_engine
 from synthray.training.loop import train as train_loop
 
 CLASSIFIER_STEPS = 2_000
@@ -107,12 +107,10 @@ def _frechet(real: np.ndarray, fake: np.ndarray) -> float:
 class Trained:
     engine: Engine
     cpu_seconds: float
-    history: list[dict[str, float]]
+    outcome: Outcome
 
 
-def train(
-    digits: Digits, model: dict[str, Any], seed: int, hooks: Hooks | None = None, **settings: Any
-) -> Trained:
+def train(digits: Digits, model: dict[str, Any], seed: int, **settings: Any) -> Trained:
     """Train a family on the digits, with one thread and checkpoints in a temporary folder."""
     torch.set_num_threads(1)
     config = Config.model_validate(
@@ -135,8 +133,8 @@ def train(
     with tempfile.TemporaryDirectory() as place:
         store = CheckpointStore(place, "f" * 64)
         began = time.process_time()
-        history = train_loop(engine, codec, batches, store, hooks or Hooks())
-        return Trained(engine, time.process_time() - began, history)
+        outcome = train_loop(engine, codec, batches, store, Hooks())
+        return Trained(engine, time.process_time() - began, outcome)
 
 
 def without_conditions(codec: Codec) -> Codec:

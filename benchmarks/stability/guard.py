@@ -45,7 +45,12 @@ def measure(work: Path, source: Path, family: str, factor: int, guarded: bool, s
     torch.set_num_threads(1)
     digits = load(source, work)
     row: dict[str, Any] = {"family": family, "factor": factor, "guarded": guarded, "seed": seed}
-    settings = {"steps": STEPS, "batch_size": BATCH, "eval_every": 100, "checkpoint_every": 500}
+    settings: dict[str, Any] = {
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "eval_every": 100,
+        "checkpoint_every": 500,
+    }
     try:
         trained = train(
             digits, model_of(family, factor), seed, guard={"enabled": guarded}, **settings
@@ -55,10 +60,10 @@ def measure(work: Path, source: Path, family: str, factor: int, guarded: bool, s
     images, _ = sample(trained.engine, 5_000)
     scores = Judge(digits, work).score(images, None)
     collapsed = scores["recall"] < COLLAPSED_RECALL or scores["frechet"] > COLLAPSED_FRECHET
-    ended = "recovered" if trained.recoveries else "healthy"
+    ended = "recovered" if trained.outcome.guard.get("recoveries") else "healthy"
     return row | {
         "ended": "collapsed" if collapsed else ended,
-        "verdict": trained.verdict,
+        "verdict": trained.outcome.guard["verdict"],
         "cpu_seconds": trained.cpu_seconds,
         **scores,
     }

@@ -88,8 +88,8 @@ def measure(digits: Digits, judge: Judge, seed: int, options: Any) -> dict[str, 
     for block in range(0, SAMPLES, 1_000):
         random = BatchRandom(rng.stream(seed, "judge", block), Rows.all(1_000), options.device)
         with torch.no_grad():
-            x = engine.ema.model.sample(1_000, random)
-        made.append(x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu())
+            drawn = engine.ema.model.sample(1_000, random)
+        made.append(drawn.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu())
     modes = classify(judge, torch.cat(made))
     return {
         "seed": seed,

@@ -1,5 +1,6 @@
 """The one config of every stage: YAML in, one typed model out."""
 
+from synthray.config.guard import GuardConfig
 from synthray.config.problems import config_error, explain
 from synthray.config.ramps import Ramp, Scheduled, ScheduledShare, ShareRamp, peak, value_at
 from synthray.config.reading import dump, load, parse
@@ -13,10 +14,10 @@ from synthray.config.sections import (
     GenerateConfig,
     ModelConfig,
     ServeConfig,
-    Strict,
     TrainConfig,
     TuneConfig,
 )
+from synthray.config.strict import Strict
 
 __all__ = [
     "BLOCK_ROWS",
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluateConfig",
     "Gate",
     "GenerateConfig",
+    "GuardConfig",
     "ModelConfig",
     "Ramp",
     "Scheduled",

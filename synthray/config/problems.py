@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from synthray.config.sections import is_union
+from synthray.config.strict import is_union
 from synthray.errors import ConfigError
 
 

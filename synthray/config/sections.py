@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from synthray import rng, storage
+from synthray.config.guard import GuardConfig
 from synthray.config.ramps import ScheduledShare
+from synthray.config.strict import Strict
 
 BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
 MAX_SHARDS = 1_000_000
 """Files are numbered with six digits, and the driver keeps a receipt of each."""
-
-
-def _holds_tuple(annotation: Any) -> bool:
-    parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
-    return any((typing.get_origin(part) or part) is tuple for part in parts)
-
-
-def is_union(annotation: Any) -> bool:
-    """Whether an annotation is ``A | B``."""
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
 def _is_plain(value: Any) -> Any:
@@ -42,19 +25,6 @@ def _is_plain(value: Any) -> Any:
 
 Rows = Annotated[int, Field(ge=1)]
 Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
-
-
-class Strict(BaseModel):
-    """A config section: unknown keys and silent conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _list_as_tuple(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML and JSON have no tuples."""
-        annotation = cls.model_fields[info.field_name or ""].annotation
-        return tuple(value) if _holds_tuple(annotation) and isinstance(value, list) else value
 
 
 class DataConfig(Strict):
@@ -87,7 +57,7 @@ class ModelConfig(Strict):
     """The family, and the settings that belong to it."""
 
     name: str = Field("rpgan", description="a built-in family, or my_package.module:Class")
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field({}, description="the family's own settings")
 
 
 class TrainConfig(Strict):
@@ -105,6 +75,7 @@ class TrainConfig(Strict):
         "float32", description="of the matrix products in training; generation is float32"
     )
     max_failures: int = Field(3, ge=0, description="lost workers to survive before giving up")
+    guard: GuardConfig = GuardConfig()
 
 
 class ClusterConfig(Strict):
@@ -161,11 +132,11 @@ class EvaluateConfig(Strict):
     holdout: str | None = Field(None, description="real data that training never saw")
     subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
     epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
-    gates: dict[str, Gate] = {}
+    gates: dict[str, Gate] = Field({}, description="limits of scores; a miss ends with code 3")
 
 
 class TuneConfig(Strict):
-    space: dict[str, Any] = {}
+    space: dict[str, Any] = Field({}, description="what to vary, by dotted path")
     trials: int = Field(16, ge=1)
     seeds: int = Field(3, ge=1)
 

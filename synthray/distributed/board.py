@@ -28,11 +28,19 @@ class FirstError:
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Board(FirstError):
-    """The newest progress, and the first error."""
+    """The newest progress, lines to say, and the first error."""
 
     def __init__(self) -> None:
         super().__init__()
         self._progress: Any = None
+        self._lines: list[str] = []
+
+    def tell(self, line: str) -> None:
+        self._lines.append(line)
+
+    def lines(self, start: int) -> list[str]:
+        """Those told since line ``start``."""
+        return self._lines[start:]
 
     def post(self, progress: Any) -> None:
         self._progress = progress
@@ -42,17 +50,27 @@ class Board(FirstError):
 
 
 @contextmanager
-def watching(board: Any, show: Callable[[Any], None], seconds: float = 0.5) -> Iterator[None]:
-    """Show the board's progress from a thread while the block runs."""
+def watching(
+    board: Any,
+    show: Callable[[Any], None],
+    say: Callable[[str], None] = lambda _: None,
+    seconds: float = 0.5,
+) -> Iterator[None]:
+    """Show the board's progress and say its lines from a thread while the block runs."""
     done = threading.Event()
 
     def watch() -> None:
-        last = None
-        while not done.wait(seconds):
+        last, said, ended = None, 0, False
+        while not ended:
+            ended = done.wait(seconds)
+            asked = [board.progress.remote(), board.lines.remote(said)]
             try:
-                now = ray.get(board.progress.remote(), timeout=10)
+                now, lines = ray.get(asked, timeout=10)
             except RayError:
                 continue
+            for line in lines:
+                say(line)
+            said += len(lines)
             if now is not None and now != last:
                 show(now)
                 last = now

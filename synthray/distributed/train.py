@@ -75,7 +75,7 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
         say(f"going on from the checkpoint of step {step:,}")
     board = Board.remote()  # type: ignore[attr-defined]
     job = Job(config, codec, name, None if data is None else ray.put(data), board)
-    with watching(board, show):
+    with watching(board, show, say):
         _fit(job, source)
     error = ray.get(board.error.remote())
     if error is not None:
@@ -185,11 +185,12 @@ def _train_here(job: Job) -> None:
     hooks = Hooks(
         on_progress=lambda progress: job.board.post.remote(progress),
         on_eval=lambda progress, engine: _on_eval(job, rank, progress, engine),
+        on_event=lambda line: job.board.tell.remote(line),
     )
     batches = _batches(job, rank, workers)
-    history = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
+    outcome = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
     if rank == 0:
-        artifact.save_trained(config, engine, job.codec, history, job.fingerprint)
+        artifact.save_trained(config, engine, job.codec, outcome, job.fingerprint)
 
 
 def _batches(job: Job, rank: int, workers: int) -> Batches:

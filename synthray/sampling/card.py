@@ -41,6 +41,7 @@ def dataset_card(
         f"| family | `{card['family']}`, {card.get('parameters', 0):,} parameters, "
         f"{card.get('steps', 0):,} steps |",
         f"| artifact | `{artifact.digest}` |",
+        f"| training | {_training(card)} |",
         f"| seed | {plan.seed} |",
         f"| held conditions | {_where(plan)} |",
         f"| licence | {_cell(license_name)} |",
@@ -67,6 +68,14 @@ def dataset_card(
                 f"| {name} | {_number(score.get('value'))} | {_number(score.get('floor'))} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _training(card: Mapping[str, Any]) -> str:
+    """What the guard of training found."""
+    guard = card.get("guard") or {}
+    times = guard.get("recoveries", 0)
+    returns = f", after {times} return{'s' * (times > 1)} to a healthy checkpoint" if times else ""
+    return f"{guard.get('verdict', 'not guarded')}{returns}"
 
 
 def _where(plan: Plan) -> str:

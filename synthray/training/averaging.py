@@ -18,6 +18,15 @@ def agree(value: int, device: torch.device) -> bool:
     return bool(extremes[0] == -extremes[1])
 
 
+def broadcast(values: Sequence[float], device: torch.device) -> list[float]:
+    """What rank 0 gave, on all workers."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return list(values)
+    shared = torch.tensor(list(values), dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return [float(value) for value in shared]
+
+
 def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The mean of each tensor over all workers, by one all-reduce of them all.
 

@@ -20,15 +20,19 @@ from synthray.errors import ArtifactError, NotFoundError, OutputTakenError
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"step-(\d{9})\.safetensors$")
+HEALTHY = "healthy.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """tensors: the engine's state; step: how many steps led to it; history: what was reported."""
+    """tensors: the engine's state; step: how many steps led to it; history: what was reported;
+    guard: the state of the guard, as JSON.
+    """
 
     step: int
     tensors: dict[str, Tensor]
     history: list[dict[str, float]]
+    guard: dict[str, Any]
 
 
 class CheckpointStore:
@@ -44,24 +48,37 @@ class CheckpointStore:
     def __init__(self, uri: str, fingerprint: str, keep: int = 2) -> None:
         self.uri, self.fingerprint, self.keep = uri, fingerprint, keep
 
-    def save(
-        self, step: int, tensors: Mapping[str, Tensor], history: list[dict[str, float]]
-    ) -> None:
-        """Write a checkpoint, then remove those that are too old, and the damaged newer ones."""
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {
-            "fingerprint": self.fingerprint,
-            "step": str(step),
-            "history": json.dumps(history),
-            "sha256": _digest(whole),
-        }
-        data = safetensors.torch.save(whole, metadata)
-        storage.write_bytes(storage.join(self.uri, f"step-{step:09d}.safetensors"), data)
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, then remove those that are too old, and the newer ones: damaged, or
+        of a course that training has left.
+        """
+        step = checkpoint.step
+        self._write(f"step-{step:09d}.safetensors", checkpoint)
         found = self._list()
         kept = [uri for at, uri in found if at <= step][-self.keep :]
         for _, uri in found:
             if uri not in kept:
                 storage.delete(uri)
+
+    def save_healthy(self, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint that training returns to after a collapse, over the one before."""
+        self._write(HEALTHY, checkpoint)
+
+    def healthy(self) -> Checkpoint:
+        """Raises: NotFoundError, ArtifactError: none was saved, or it is damaged."""
+        return self._load(storage.join(self.uri, HEALTHY))
+
+    def _write(self, name: str, checkpoint: Checkpoint) -> None:
+        whole = {k: tensor.detach().cpu().contiguous() for k, tensor in checkpoint.tensors.items()}
+        metadata = {
+            "fingerprint": self.fingerprint,
+            "step": str(checkpoint.step),
+            "history": json.dumps(checkpoint.history),
+            "guard": json.dumps(checkpoint.guard),
+            "sha256": _digest(whole),
+        }
+        data = safetensors.torch.save(whole, metadata)
+        storage.write_bytes(storage.join(self.uri, name), data)
 
     def newest_step(self) -> int | None:
         """The step of the newest checkpoint, whole or not."""
@@ -93,6 +110,7 @@ class CheckpointStore:
             metadata = _metadata(data)
             fingerprint, digest = metadata["fingerprint"], metadata["sha256"]
             step, history = int(metadata["step"]), json.loads(metadata["history"])
+            guard = json.loads(metadata["guard"])
         except (SafetensorError, KeyError, ValueError) as error:
             raise _damaged(uri, str(error)) from error
         if digest != _digest(tensors):
@@ -102,7 +120,7 @@ class CheckpointStore:
                 f"output: {self.uri} holds checkpoints of a run with other settings",
                 "choose another output, restore the settings, or delete the checkpoints",
             )
-        return Checkpoint(step, tensors, history)
+        return Checkpoint(step, tensors, history, guard)
 
     def _list(self) -> list[tuple[int, str]]:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -12,11 +13,13 @@ from synthray import models, rng
 from synthray.config import Config
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec
+from synthray.errors import NonFiniteError, TrainingError
 from synthray.models.base import Batch
 from synthray.rng import Rows
 from synthray.training.averaging import agree
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
+from synthray.training.health import Watch
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,20 @@ class Hooks:
     """What the world around the loop wants to know.
 
     on_progress: often, cheap. on_eval: every ``train.eval_every`` steps, with the engine whose
-    average to look at; True stops training.
+    average to look at; True stops training. on_event: a line about what the guard did.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
     on_eval: Callable[[Progress, Engine], bool] = lambda *_: False
+    on_event: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended. history: one entry per evaluation; guard: for the artifact's card."""
+
+    history: list[dict[str, float]]
+    guard: dict[str, Any]
 
 
 @dataclass
@@ -76,15 +88,15 @@ def train(
     hooks: Hooks,
     *,
     rank: int = 0,
-) -> list[dict[str, float]]:
+) -> Outcome:
     """Train ``engine`` to ``train.steps``, from the newest checkpoint of ``store`` if it has one.
 
     Every worker runs this; rank 0 alone writes and reports.
 
-    Returns:
-        the reported losses, one entry per evaluation.
+    Raises:
+        TrainingError: values that are not finite, or a collapse that the guard could not mend.
     """
-    config = engine.config
+    watch = Watch(engine, codec, store, rank, hooks.on_event)
     history: list[dict[str, float]] = []
     checkpoint = store.latest()
     if checkpoint is not None:
@@ -94,29 +106,64 @@ def train(
         # A worker of an earlier group can still have been writing. Whoever runs the workers
         # starts them again.
         raise RuntimeError("the workers found different checkpoints")
+    watch.resume(checkpoint)
+    watch.prepare(batches)
     meter = Meter(engine.rows.total)
+    while engine.step < engine.config.steps:
+        try:
+            stopped = _until_fault(engine, codec, batches, watch, hooks, meter, history)
+        except (NonFiniteError, _Fault) as error:
+            cause = error if isinstance(error, NonFiniteError) else None
+            history[:] = watch.go_back(error.what, cause)
+            continue
+        if stopped:
+            break
+    return Outcome(history, watch.card())
+
+
+class _Fault(TrainingError):
+    """The guard found training collapsed."""
+
+
+def _until_fault(
+    engine: Engine,
+    codec: Codec,
+    batches: Batches,
+    watch: Watch,
+    hooks: Hooks,
+    meter: Meter,
+    history: list[dict[str, float]],
+) -> bool:
+    """Train on to the end; whether somebody asked to stop before it."""
+    config = engine.config
     source = batches.start_at(engine.step)
     while engine.step < config.steps:
         encoded = next(source)
         x = codec.scale(torch.from_numpy(encoded.x).to(engine.device))
         batch = Batch(x, torch.from_numpy(encoded.cond).to(engine.device))
+        watch.offer(batch)
         terms = engine.train_step(batch)
+        watch.step(terms, batch)
         meter.steps += 1
         last = engine.step == config.steps
         evaluate = last or engine.step % config.eval_every == 0
-        if rank == 0 and (evaluate or meter.steps % 10 == 0):
-            progress = _progress(engine, terms, meter)
+        progress = _progress(engine, terms, meter) if evaluate or meter.steps % 10 == 0 else None
+        if progress is not None and watch.rank == 0:
             hooks.on_progress(progress)
         stop = False
-        if evaluate:
-            if rank == 0:
-                history.append({"step": engine.step, **progress.terms})
-            stop = hooks.on_eval(_progress(engine, terms, meter), engine)
-        if rank == 0 and (last or stop or engine.step % config.checkpoint_every == 0):
-            store.save(engine.step, engine.state(), history)
+        if evaluate and progress is not None:
+            scores, fault = watch.evaluate(last=last)
+            progress = replace(progress, terms=progress.terms | scores)
+            history.append({"step": engine.step, **progress.terms})
+            if fault is not None:
+                raise _Fault(fault)
+            watch.keep_if_best(history)
+            stop = hooks.on_eval(progress, engine) or watch.guard.enough()
+        if watch.rank == 0 and (last or stop or engine.step % config.checkpoint_every == 0):
+            watch.store.save(watch.checkpoint(history))
         if stop:
-            break
-    return history
+            return True
+    return False
 
 
 def _progress(engine: Engine, terms: dict[str, torch.Tensor], meter: Meter) -> Progress:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from synthray.errors import ArtifactError, OutputTakenError
-from synthray.training.checkpoint import CheckpointStore
+from synthray.training.checkpoint import Checkpoint, CheckpointStore
 
 
 def tensors(value: float) -> dict[str, Tensor]:
@@ -38,7 +38,7 @@ def path_of(store: CheckpointStore, step: int) -> Path:
 def test_what_was_saved_comes_back(store: CheckpointStore) -> None:
     assert store.latest() is None
     history = [{"step": 5, "loss": 0.1 + 0.2}]
-    store.save(5, tensors(1.5), history)
+    store.save(Checkpoint(5, tensors(1.5), history, {}))
     found = store.latest()
     assert found is not None
     assert found.step == 5
@@ -51,7 +51,7 @@ def test_what_was_saved_comes_back(store: CheckpointStore) -> None:
 
 def test_the_newest_are_kept_and_the_others_removed(store: CheckpointStore) -> None:
     for step in (5, 10, 100, 15_000):
-        store.save(step, tensors(step), [])
+        store.save(Checkpoint(step, tensors(step), [], {}))
     assert names(store) == ["step-000000100.safetensors", "step-000015000.safetensors"]
     found = store.latest()
     assert found is not None
@@ -59,7 +59,7 @@ def test_the_newest_are_kept_and_the_others_removed(store: CheckpointStore) -> N
 
 
 def test_a_foreign_checkpoint_is_refused_and_left_alone(store: CheckpointStore) -> None:
-    store.save(5, tensors(1), [])
+    store.save(Checkpoint(5, tensors(1), [], {}))
     before = path_of(store, 5).read_bytes()
     with pytest.raises(OutputTakenError, match="a run with other settings") as caught:
         CheckpointStore(store.uri, "b" * 64).latest()
@@ -83,8 +83,8 @@ def damage(path: Path, how: str) -> None:
 def test_a_damaged_newest_is_passed_over_for_the_one_before(
     store: CheckpointStore, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.save(5, tensors(5), [])
-    store.save(10, tensors(10), [])
+    store.save(Checkpoint(5, tensors(5), [], {}))
+    store.save(Checkpoint(10, tensors(10), [], {}))
     damage(path_of(store, 10), how)
     with caplog.at_level(logging.WARNING):
         found = store.latest()
@@ -96,8 +96,8 @@ def test_a_damaged_newest_is_passed_over_for_the_one_before(
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "not one", "a flipped bit"])
 def test_when_all_are_damaged_the_error_says_what_to_do(store: CheckpointStore, how: str) -> None:
-    store.save(5, tensors(5), [])
-    store.save(10, tensors(10), [])
+    store.save(Checkpoint(5, tensors(5), [], {}))
+    store.save(Checkpoint(10, tensors(10), [], {}))
     damage(path_of(store, 5), how)
     damage(path_of(store, 10), how)
     with pytest.raises(ArtifactError, match="step-000000010") as caught:
@@ -108,10 +108,10 @@ def test_when_all_are_damaged_the_error_says_what_to_do(store: CheckpointStore, 
 
 def test_a_damaged_one_does_not_outlive_those_that_follow_it(store: CheckpointStore) -> None:
     """It is the newest by its name: counted among those to keep, it would push out whole ones."""
-    store.save(5, tensors(5), [])
-    store.save(10, tensors(10), [])
+    store.save(Checkpoint(5, tensors(5), [], {}))
+    store.save(Checkpoint(10, tensors(10), [], {}))
     damage(path_of(store, 10), "truncated")
-    store.save(7, tensors(7), [])
+    store.save(Checkpoint(7, tensors(7), [], {}))
     assert names(store) == ["step-000000005.safetensors", "step-000000007.safetensors"]
 
 
@@ -122,5 +122,5 @@ def test_other_files_beside_checkpoints_are_left_alone(store: CheckpointStore) -
     for other in others:
         other.write_text("mine")
     for step in range(1, 6):
-        store.save(step, tensors(step), [])
+        store.save(Checkpoint(step, tensors(step), [], {}))
     assert all(other.read_text() == "mine" for other in others)

@@ -98,7 +98,7 @@ def run(
     engine, codec, batches = setup(config, rank, workers)
     store = CheckpointStore(str(place), "f" * 64, config.train.keep_checkpoints)
     hooks = Hooks(on_eval=lambda progress, _: progress.step == stop_at)
-    return engine, train(engine, codec, batches, store, hooks, rank=rank)
+    return engine, train(engine, codec, batches, store, hooks, rank=rank).history
 
 
 def copy_of(engine: Engine) -> dict[str, Tensor]:

@@ -1,0 +1,211 @@
+"""The guard at work: it looks on while training runs, and returns to a healthy checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synthray import rng
+from synthray.config import Ramp, peak
+from synthray.data.batches import Batches
+from synthray.data.codec import Codec, Encoded
+from synthray.errors import CollapseError, TrainingError
+from synthray.metrics.quick import MIN_ROWS, QuickJudge
+from synthray.models.base import Batch, OptimizerConfig
+from synthray.rng import BatchRandom, Rows
+from synthray.training.averaging import broadcast
+from synthray.training.checkpoint import Checkpoint, CheckpointStore
+from synthray.training.engine import Engine
+from synthray.training.guard import Guard, GuardState
+
+log = logging.getLogger(__name__)
+PENALTIES = ("r1_gamma", "r2_gamma", "gradient_penalty")
+SAMPLE_BATCH = 250
+"""Rows drawn at a time to be judged."""
+
+
+class Watch:
+    """One training's guard: its judge, its state, and the healthy checkpoint it returns to.
+
+    Every worker holds one. Rank 0 draws and judges samples, and tells the others; all come to the
+    same decision.
+
+    Args:
+        say: given a line about what was done; called by rank 0.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        codec: Codec,
+        store: CheckpointStore,
+        rank: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.engine, self.codec, self.store, self.rank, self.say = engine, codec, store, rank, say
+        self.config = engine.config.guard
+        self.guard = Guard(self.config)
+        self._original = engine.model.config
+        self._rows: list[Batch] = []
+        self._cond: Tensor | None = None
+        self._judge: QuickJudge | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to judge by."""
+        return self.config.enabled and self.codec.spec.rows >= MIN_ROWS
+
+    @property
+    def state(self) -> GuardState:
+        return self.guard.state
+
+    def resume(self, checkpoint: Checkpoint | None) -> None:
+        """Take up the state of a checkpoint, and the settings that earlier returns left."""
+        if checkpoint is not None:
+            self.guard.state = GuardState.model_validate(checkpoint.guard)
+            self._apply_settings()
+        if self.on and self.rank == 0 and checkpoint is None:
+            self._save_healthy([])
+
+    def prepare(self, batches: Batches) -> None:
+        """Draw the rows to judge by. Rows that stream are taken as they come instead."""
+        if self.on and self.rank == 0 and batches.exact:
+            source: Iterator[Encoded] = batches.start_at(0)
+            while self._judge is None:
+                encoded = next(source)
+                x = self.codec.scale(torch.from_numpy(encoded.x))
+                self.offer(Batch(x, torch.from_numpy(encoded.cond)))
+
+    def offer(self, batch: Batch) -> None:
+        """Real rows, until there are enough to judge by."""
+        if not self.on or self.rank != 0 or self._judge is not None:
+            return
+        self._rows.append(Batch(batch.x.detach().cpu(), batch.cond.cpu()))
+        total = min(self.config.rows, self.codec.spec.rows)
+        if sum(map(len, self._rows)) >= total:
+            real = torch.cat([part.x for part in self._rows])[:total]
+            self._cond = torch.cat([part.cond for part in self._rows])[:total]
+            self._judge, self._rows = QuickJudge(real, self.engine.seed), []
+
+    def step(self, terms: dict[str, Tensor], batch: Batch) -> None:
+        """Look on after a step."""
+        if not self.on:
+            return
+        if "critic_sign" in terms:
+            self.guard.step({"critic_sign": float(terms["critic_sign"])})
+        if self.engine.step % self.config.look_every == 0:
+            told = self.engine.diagnose(batch)
+            self.guard.look({name: float(value) for name, value in told.items()})
+
+    def evaluate(self, *, last: bool) -> tuple[dict[str, float], str | None]:
+        """Judge the average's samples: (scores for the history, what is wrong or None).
+
+        The best evaluation so far leaves a healthy checkpoint.
+        """
+        if not self.on:
+            return {}, None
+        names = ("coverage", "distance")
+        mine = [-1.0, -1.0, 1.0]
+        if self.rank == 0 and self._judge is not None:
+            told = self._judge.score(self._samples(self._judge.rows))
+            mine = [*(told[name] for name in names), self._judge.floor["coverage"]]
+        *found, self.state.floor = broadcast(mine, self.engine.device)
+        if found[0] < 0:
+            return {}, None
+        scores = dict(zip(names, found, strict=True))
+        fault = self.guard.judge(self.engine.step, scores, last=last)
+        return scores, fault
+
+    def keep_if_best(self, history: list[dict[str, float]]) -> None:
+        """Leave a healthy checkpoint if the evaluation just made is the best one."""
+        best = self.state.best
+        if self.rank == 0 and best is not None and best.step == self.engine.step:
+            self._save_healthy(history)
+
+    def go_back(self, why: str, cause: TrainingError | None = None) -> list[dict[str, float]]:
+        """Return to the healthy checkpoint with gentler settings; gives its history.
+
+        Raises:
+            TrainingError: the bounded number of returns is used up.
+        """
+        at, done = self.engine.step, self.state.recoveries
+        if not self.on or done >= self.config.max_recoveries:
+            if cause is not None:
+                raise cause
+            raise CollapseError(
+                f"training collapsed at step {at:,}: {why}; {done} returns to a healthy checkpoint "
+                "with lower learning rates did not help",
+                "lower the learning rates under model.params, choose the family rpgan, or search "
+                "for settings that train stably: synthray tune",
+            ) from cause
+        healthy = self.store.healthy()
+        self.engine.load_state(healthy.tensors, healthy.step)
+        self.guard.returned(healthy.step, why, at)
+        self._apply_settings()
+        if self.rank == 0:
+            log.warning("%s", self.state.events[-1])
+            self.say(self.state.events[-1])
+            self._save_healthy(healthy.history)
+            # This removes newer ones: they are those of the collapse.
+            self.store.save(self.checkpoint(healthy.history))
+        return healthy.history
+
+    def card(self) -> dict[str, Any]:
+        """For the artifact's card."""
+        if not self.on:
+            return {"verdict": "off" if not self.config.enabled else "unjudged"}
+        state = self.state
+        return {
+            "verdict": self.guard.verdict(),
+            "recoveries": state.recoveries,
+            "events": list(state.events),
+            "coverage_of_real": state.floor,
+        } | ({"last": state.evaluations[-1].model_dump()} if state.evaluations else {})
+
+    def checkpoint(self, history: list[dict[str, float]]) -> Checkpoint:
+        """Everything that going on from here needs."""
+        engine, state = self.engine, self.state.model_dump(mode="json")
+        return Checkpoint(engine.step, engine.state(), list(history), state)
+
+    def _save_healthy(self, history: list[dict[str, float]]) -> None:
+        self.store.save_healthy(self.checkpoint(history))
+
+    def _apply_settings(self) -> None:
+        if self.state.recoveries:
+            slow = self.config.slow_down**self.state.recoveries
+            more = self.config.penalise**self.state.recoveries
+            self.engine.change(gentler(self._original, slow, more))
+
+    @torch.no_grad()
+    def _samples(self, rows: int) -> Tensor:
+        engine, spec = self.engine, self.codec.spec
+        parts = []
+        for start in range(0, rows, SAMPLE_BATCH):
+            count = min(SAMPLE_BATCH, rows - start)
+            stream = rng.stream(engine.seed, "guard", start)
+            random = BatchRandom(stream, Rows.all(count), engine.device)
+            cond = None
+            if spec.conditions and self._cond is not None:
+                cond = self._cond[start : start + count].to(engine.device)
+            parts.append(engine.ema.model.sample(count, random, cond).cpu())
+        return torch.cat(parts)
+
+
+def gentler(config: Any, slow: float, more: float) -> dict[str, Any]:
+    """Settings by dotted path: learning rates times ``slow``, gradient penalties times ``more``."""
+    settings: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, OptimizerConfig):
+            settings[f"{name}.lr"] = value.lr * slow
+        elif name in PENALTIES and peak(value) > 0:
+            if isinstance(value, Ramp):
+                grown = {"first": value.first * more, "last": value.last * more}
+                settings[name] = grown | {"until": value.until}
+            else:
+                settings[name] = value * more
+    return settings
