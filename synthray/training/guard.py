@@ -127,7 +127,7 @@ class Guard:
 
     def _rising(self) -> bool:
         """Over the last third: more pairs of evaluations rise than fall, by far (Kendall's tau)."""
-        part = self.state.evaluations[-max(len(self.state.evaluations) // 3, 3) :]
+        part = self.state.evaluations[-max(len(self.state.evaluations) // 3, 4) :]
         values = [e.distance for e in part]
         pairs = [(b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :]]
         return sum(pairs) >= len(pairs) / 3
