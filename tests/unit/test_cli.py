@@ -61,6 +61,7 @@ def artifact_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 SURFACE = {
     "": "--debug --version",
+    "adapt": "CONFIG KEY=VALUE --address --base --json",
     "evaluate": "CONFIG KEY=VALUE --address --holdout --json --real --report --synthetic",
     "doctor": "",
     "generate": (
@@ -71,7 +72,7 @@ SURFACE = {
     "rows": "--artifact --count --out --seed --start --trust --where",
     "run": "CONFIG KEY=VALUE --address",
     "serve": "TARGETS --address --host --port",
-    "submit": "CONFIG KEY=VALUE STAGE --address --no-wait --wait",
+    "submit": "CONFIG KEY=VALUE STAGE --address --base --no-wait --wait",
     "train": "CONFIG KEY=VALUE --address --json",
 }
 
@@ -143,6 +144,8 @@ def test_doctor_tells_versions_and_processors(run) -> None:
         (["serve", "none.yaml", "serve.port=1"], "none.yaml does not exist"),
         (["serve", "a/artifact", "b=x", "a=y"], "two models are named 'a'"),
         (["submit", "train", "none.yaml"], "Missing option"),
+        (["adapt", "none.yaml"], "Missing option"),
+        (["adapt", "none.yaml", "--base", "out"], "none.yaml does not exist"),
         (["submit", "train", "none.yaml", "--address", "http://x"], "none.yaml does not exist"),
     ],
 )
