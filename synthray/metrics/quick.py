@@ -45,7 +45,7 @@ class QuickJudge:
             raise UsageError(
                 f"quick scores: {len(real)} real rows are too few", f"give at least {MIN_ROWS}"
             )
-        flat = _pooled(real)
+        flat = _flat(real)
         self._mean = flat.mean(axis=0)
         _, scale, axes = np.linalg.svd(flat - self._mean, full_matrices=False)
         variance = float((scale**2).sum()) / len(flat)
@@ -81,13 +81,18 @@ class QuickJudge:
         }
 
     def _features(self, x: Tensor) -> np.ndarray:
-        return (_pooled(x) - self._mean) @ self._axes
+        return (_flat(x) - self._mean) @ self._axes
 
 
-def _pooled(x: Tensor) -> np.ndarray:
-    """Rows as float64 vectors [n, d]; images no larger than 8 x 8."""
-    x = x.detach().float().cpu()
+def shrunk(x: Tensor) -> Tensor:
+    """All that the judge sees of rows [n, *shape], on the CPU: images no larger than 8 x 8."""
+    x = x.detach().float()
     if x.dim() == 4 and x.shape[-1] > SIDE:
         x = F.adaptive_avg_pool2d(x, SIDE)
-    flat: np.ndarray = x.flatten(1).double().numpy()
+    return x.cpu()
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    """Rows as float64 vectors [n, d]."""
+    flat: np.ndarray = shrunk(x).flatten(1).double().numpy()
     return flat

@@ -121,7 +121,7 @@ class Guard:
             return f"the critic wins (mean sign {sign:.3f}), coverage is {now.coverage:.3f}"
         if state.alarm and (lost or worse):
             return state.alarm
-        if lost and (last or self._stuck()):
+        if lost and self._stuck(last):
             return f"coverage is {now.coverage:.3f} and gets no better"
         return None
 
@@ -132,18 +132,21 @@ class Guard:
         pairs = [(b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :]]
         return sum(pairs) >= len(pairs) / 3
 
-    def _stuck(self) -> bool:
-        """No better distance for half of the evaluations, and at least eight."""
-        evaluations, best = self.state.evaluations, self.state.best
-        since = sum(best is not None and e.step > best.step for e in evaluations)
-        return since >= max(8, len(evaluations) / 2)
+    def _stuck(self, last: bool) -> bool:
+        """No better distance for half of the evaluations, and at least eight; at the end of the
+        training a third, and at least three.
+        """
+        count = len(self.state.evaluations)
+        return self._since_best() >= (max(3, count / 3) if last else max(8, count / 2))
+
+    def _since_best(self) -> int:
+        best = self.state.best
+        return sum(best is not None and e.step > best.step for e in self.state.evaluations)
 
     def enough(self) -> bool:
         """Whether quality has stopped improving, by the configured patience."""
-        best, patience = self.state.best, self.config.patience
-        if patience is None or best is None:
-            return False
-        return sum(e.step > best.step for e in self.state.evaluations) >= patience
+        patience = self.config.patience
+        return patience is not None and self._since_best() >= patience
 
     def returned(self, step: int, why: str, at: int) -> None:
         """Note a return to the checkpoint of ``step``; what came after it is forgotten."""
@@ -157,7 +160,7 @@ class Guard:
     def verdict(self) -> Verdict:
         """At the end of a training that was not given up."""
         state = self.state
-        if not state.evaluations:
+        if not state.evaluations or state.evaluations[-1].step < self.config.warm_up:
             return "unjudged"
         end = state.evaluations[-1]
         if end.coverage < self.config.coverage * state.floor:

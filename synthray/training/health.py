@@ -14,7 +14,7 @@ from synthray.config import Ramp, peak
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec, Encoded
 from synthray.errors import CollapseError, TrainingError
-from synthray.metrics.quick import MIN_ROWS, QuickJudge
+from synthray.metrics.quick import MIN_ROWS, QuickJudge, shrunk
 from synthray.models.base import Batch, OptimizerConfig
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import broadcast
@@ -84,7 +84,7 @@ class Watch:
         """Real rows, until there are enough to judge by."""
         if not self.on or self.rank != 0 or self._judge is not None:
             return
-        self._rows.append(Batch(batch.x.detach().cpu(), batch.cond.cpu()))
+        self._rows.append(Batch(shrunk(batch.x), batch.cond.cpu()))
         total = min(self.config.rows, self.codec.spec.rows)
         if sum(map(len, self._rows)) >= total:
             real = torch.cat([part.x for part in self._rows])[:total]
@@ -139,8 +139,7 @@ class Watch:
             raise CollapseError(
                 f"training collapsed at step {at:,}: {why}; {done} returns to a healthy checkpoint "
                 "with lower learning rates did not help",
-                "lower the learning rates under model.params, choose the family rpgan, or search "
-                "for settings that train stably: synthray tune",
+                "change the learning rates under model.params, or choose the family rpgan",
             ) from cause
         healthy = self.store.healthy()
         self.engine.load_state(healthy.tensors, healthy.step)
@@ -154,13 +153,21 @@ class Watch:
             self.store.save(self.checkpoint(healthy.history))
         return healthy.history
 
-    def card(self) -> dict[str, Any]:
-        """For the artifact's card."""
+    def finish(self) -> dict[str, Any]:
+        """The verdict, for the artifact's card; what the user should know of it is said."""
         if not self.on:
             return {"verdict": "off" if not self.config.enabled else "unjudged"}
-        state = self.state
+        state, verdict = self.state, self.guard.verdict()
+        if verdict == "rising":
+            event = (
+                f"step {self.engine.step:,}: samples cover {state.evaluations[-1].coverage:.3f} of "
+                f"the data, real rows {state.floor:.3f}, and it was rising: train longer"
+            )
+            state.events.append(event)
+            if self.rank == 0:
+                self.say(event)
         return {
-            "verdict": self.guard.verdict(),
+            "verdict": verdict,
             "recoveries": state.recoveries,
             "events": list(state.events),
             "coverage_of_real": state.floor,
@@ -191,7 +198,7 @@ class Watch:
             cond = None
             if spec.conditions and self._cond is not None:
                 cond = self._cond[start : start + count].to(engine.device)
-            parts.append(engine.ema.model.sample(count, random, cond).cpu())
+            parts.append(shrunk(engine.ema.model.sample(count, random, cond)))
         return torch.cat(parts)
 
 

@@ -127,7 +127,7 @@ def train(
             continue
         if stopped:
             break
-    return Outcome(history, watch.card())
+    return Outcome(history, watch.finish())
 
 
 class _Fault(TrainingError):

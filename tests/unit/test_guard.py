@@ -126,6 +126,17 @@ def test_the_state_survives_json() -> None:
     assert guard.state.events == ["step 500: why; back to step 0 with lower learning rates"]
 
 
+def test_a_short_training_that_still_rises_is_told_apart_from_a_healthy_one() -> None:
+    for coverage, expected in ((0.05, "rising"), (0.8, "healthy")):
+        guard = Guard(GuardConfig())
+        for index, distance in enumerate((3.0, 2.0, 1.0)):
+            guard.judge(200 * (index + 1), {"coverage": coverage, "distance": distance})
+        assert guard.verdict() == expected
+    guard = Guard(GuardConfig())
+    guard.judge(8, {"coverage": 0.9, "distance": 0.1}, last=True)
+    assert guard.verdict() == "unjudged"
+
+
 # --- the way back ------------------------------------------------------------------------------
 
 
@@ -185,6 +196,14 @@ def test_a_healthy_training_is_judged_healthy_and_its_scores_are_in_the_history(
     assert [entry["step"] for entry in outcome.history] == list(range(50, 601, 50))
     assert {"coverage", "distance", "critic_sign"} <= set(outcome.history[-1])
     assert outcome.history[-1]["distance"] < outcome.history[0]["distance"]
+
+
+def test_what_is_still_rising_is_said(tmp_path: Path) -> None:
+    events: list[str] = []
+    _, outcome = run(config_of(1e-4, steps=200), tmp_path, events=events)
+    assert outcome.guard["verdict"] == "rising"
+    assert outcome.guard["events"] == events
+    assert "train longer" in events[0]
 
 
 def test_values_that_are_not_finite_lead_back_with_lower_rates(tmp_path: Path) -> None:
