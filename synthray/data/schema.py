@@ -87,9 +87,10 @@ class Schema(BaseModel):
             except SchemaError as error:
                 raise SchemaError(f"data.conditions: {error.what}", error.remedy) from None
             if not column.countable:
+                floats = " stored as floats" if column.kind == Kind.integer else ""
                 raise SchemaError(
-                    f"data.conditions: column {name!r} is {column.kind.value} "
-                    f"({column.arrow_type}), not categorical, boolean or integer",
+                    f"data.conditions: column {name!r} is {column.kind.value}{floats}, "
+                    "not categorical, boolean or integer",
                     "choose a column of labels, or correct its kind under data.schema",
                 )
         columns = tuple(c.model_copy(update={"condition": c.name in wanted}) for c in self.columns)

@@ -268,7 +268,7 @@ def test_init_does_not_overwrite_unless_forced(run, tmp_path: Path) -> None:
         ("empty", "holds no files"),
         ("texts", "1 files, none of them an image or Parquet"),
         ("damaged", "can be read"),
-        ("table.parquet", "learns from images"),
+        ("table.parquet", "learns from images and from rows of numbers"),
         ("false.parquet", "not a Parquet file"),
     ],
 )
@@ -277,7 +277,7 @@ def test_a_bad_source_is_told(run, tmp_path: Path, name: str, told: str) -> None
         (tmp_path / folder).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     (tmp_path / "damaged" / "a.png").write_bytes(b"no picture")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "table.parquet")
+    pq.write_table(pa.table({"a": [[1]]}), tmp_path / "table.parquet")
     (tmp_path / "false.parquet").write_bytes(b"no table")
     code, out, err = run("init", tmp_path / name, "-o", tmp_path / "c.yaml")
     assert (code, out) == (2, "")
