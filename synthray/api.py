@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from synthray import artifact as artifacts
 from synthray import models
+from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
@@ -56,6 +57,7 @@ def fit(
     source: str,
     *,
     output: str | None = None,
+    base: str | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     **sections: Any,
 ) -> Artifact:
@@ -64,6 +66,7 @@ def fit(
     Args:
         source: a folder of images, or Parquet of images or of numbers; local or s3://.
         output: where the artifact and the checkpoints go; None keeps them in memory.
+        base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
 
     Raises:
@@ -71,23 +74,25 @@ def fit(
     """
     if output is None:
         with tempfile.TemporaryDirectory(prefix="synthray-") as place:
-            return fit(source, output=place, on_progress=on_progress, **sections)
+            return fit(source, output=place, base=base, on_progress=on_progress, **sections)
     data = dict(sections.pop("data", {}))
     if "source" in data:
         raise UsageError(f"data.source: {data['source']!r} beside {source!r}", "give one source")
     data["source"] = source
     config = parse({"data": data, "output": output, **sections}, where="fit")
-    return _fit(config, on_progress)
+    return _fit(config if base is None else adapting(config, base), on_progress)
 
 
 def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
-    models.check_params(config.model)
+    if config.model.name != "adgan":
+        models.check_params(config.model)
     opened, codec = open_data(config.data)
     fit_codec(opened, codec, map)
+    config = with_conditions(config, codec)
     check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)
-    engine = new_engine(config, codec, Rows.all(config.train.batch_size))
+    engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)
     batches = MemoryBatches(data, config.train.batch_size, config.seed)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))

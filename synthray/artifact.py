@@ -2,6 +2,7 @@
 
     artifact.json       what it is: versions, family, settings, schema, card, digests of the files
     model.safetensors   the averaged weights that sampling needs
+    critic.safetensors  of adversarial families: the critic, for adapting the artifact to new data
     codec.json          how tensors become rows
 
 The **digest** is the SHA-256 of artifact.json's content, which holds the SHA-256 of the other
@@ -28,6 +29,7 @@ from synthray.data.image_codec import ImageCodec
 from synthray.data.schema import Schema
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import ArtifactError, ConfigError, NotFoundError
+from synthray.models.adgan import AdGAN
 from synthray.models.base import GenerativeModel
 from synthray.training.engine import Engine
 from synthray.training.loop import Outcome
@@ -89,15 +91,10 @@ class Artifact:
 
         Raises:
             NotFoundError: no artifact at ``uri``.
-            ArtifactError: corrupt, written by a newer version, or of a family not trusted.
+            ArtifactError: corrupt, written by a newer version, of a family not trusted, or adapted
+                from a base that is not there.
         """
-        try:
-            data = storage.read_bytes(storage.join(uri, "artifact.json"))
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"no artifact at {uri}", "give the folder that holds artifact.json"
-            ) from error
-        manifest = _check_manifest(uri, data)
+        manifest = read_manifest(uri)
         _check_family(uri, manifest.model.name, trust)
         weights = _read(uri, "model.safetensors", manifest)
         codec = _load_codec(uri, _read(uri, "codec.json", manifest))
@@ -108,7 +105,10 @@ class Artifact:
                 f"{uri}: its family {manifest.model.name!r} cannot be built: {error.what}",
                 f"it was trained with synthray {manifest.synthray}; use that version of the family",
             ) from error
-        _load_weights(uri, model, weights)
+        if isinstance(model, AdGAN):
+            _load_adapter(uri, model, weights)
+        else:
+            _load_weights(uri, model, weights)
         model = model.eval().requires_grad_(False)
         return cls(manifest, model.to(memory_format=torch.channels_last), codec)  # type: ignore[call-overload]
 
@@ -133,7 +133,24 @@ def save_trained(
         "guard": outcome.guard,
         "fingerprint": fingerprint,
     }
-    return save(config.place("artifact"), config.model, weights, codec, card)
+    if isinstance(engine.model, AdGAN):
+        card["adapted"] = {
+            "base": engine.model.config.base.digest,
+            "share": engine.model.generator.share,
+        }
+    critic = {} if isinstance(engine.model, AdGAN) else engine.critic_state()
+    return save(config.place("artifact"), config.model, weights, codec, card, critic)
+
+
+def read_manifest(uri: str) -> Manifest:
+    """Raises: NotFoundError, ArtifactError."""
+    try:
+        data = storage.read_bytes(storage.join(uri, "artifact.json"))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"no artifact at {uri}", "give the folder that holds artifact.json"
+        ) from error
+    return _check_manifest(uri, data)
 
 
 def _check_manifest(uri: str, data: bytes) -> Manifest:
@@ -189,6 +206,50 @@ def _load_codec(uri: str, data: bytes) -> Codec:
     return CODECS[kind].from_json(tree)
 
 
+def _tensors(weights: Mapping[str, torch.Tensor]) -> bytes:
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    data: bytes = safetensors.torch.save(whole)
+    return data
+
+
+def load_weights(uri: str, digest: str, file: str) -> dict[str, torch.Tensor]:
+    """The tensors of one file of the artifact at ``uri``, which must have this digest.
+
+    Raises:
+        NotFoundError, ArtifactError: no such artifact, another one, or none with such a file.
+    """
+    manifest = read_manifest(uri)
+    if manifest.digest != digest:
+        raise ArtifactError(
+            f"{uri} is artifact {manifest.digest[:16]}…, and the adapted one needs {digest[:16]}…",
+            "put the base back, or adapt again",
+        )
+    if file not in manifest.files:
+        raise ArtifactError(
+            f"{uri} has no {file}: it was not trained by an adversarial family, or before adapting "
+            "was possible",
+            "train it again",
+        )
+    found: dict[str, torch.Tensor] = safetensors.torch.load(_read(uri, file, manifest))
+    return found
+
+
+def _load_adapter(uri: str, model: AdGAN, data: bytes) -> None:
+    base = model.config.base
+    try:
+        weights = load_weights(base.uri, base.digest, "model.safetensors")
+    except NotFoundError as error:
+        raise ArtifactError(
+            f"{uri} is adapted from {base.uri}, which is not there", "put the base back"
+        ) from error
+    model.adopt(_section(weights, "generator."), None)
+    model.load_adapter(safetensors.torch.load(data))
+
+
+def _section(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def _read(uri: str, name: str, manifest: Manifest) -> bytes:
     try:
         data = storage.read_bytes(storage.join(uri, name))
@@ -212,8 +273,7 @@ def _load_weights(uri: str, model: GenerativeModel, data: bytes) -> None:
     except SafetensorError as error:
         raise ArtifactError(f"{uri}/model.safetensors cannot be read: {error}", "") from error
     for name, module in model.sampler_modules():
-        prefix = name + "."
-        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        part = _section(tensors, name + ".")
         try:
             module.load_state_dict(part)
         except RuntimeError as error:
@@ -229,17 +289,19 @@ def save(
     weights: Mapping[str, torch.Tensor],
     codec: Codec,
     card: Mapping[str, Any],
+    critic: Mapping[str, torch.Tensor] | None = None,
 ) -> str:
     """Write an artifact; artifact.json comes last, so a folder with one is complete.
 
     Returns:
         the digest.
     """
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     files = {
-        "model.safetensors": safetensors.torch.save(whole),
+        "model.safetensors": _tensors(weights),
         "codec.json": (json.dumps(codec.to_json(), indent=2, sort_keys=True) + "\n").encode(),
     }
+    if critic:
+        files["critic.safetensors"] = _tensors(critic)
     manifest = Manifest(
         synthray=__version__,
         torch=torch.__version__,

@@ -107,6 +107,22 @@ def train(
 
 
 @app.command()
+def adapt(
+    config: ConfigPath,
+    base: Annotated[str, typer.Option(help="the trained artifact to adapt, local or s3://")],
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Adapt a trained artifact to the config's data (AD-GAN); an interrupted run goes on."""
+    settings = _load(config, overrides, address)
+    pipeline = _pipeline()
+    with _cluster(settings):
+        digest = pipeline.run_adapt(settings, base, screen)
+    _result(as_json, {"artifact": settings.place("artifact"), "digest": digest}, digest)
+
+
+@app.command()
 def generate(
     config: Annotated[str | None, typer.Argument(metavar="[CONFIG]")] = None,
     overrides: Overrides = None,
@@ -234,15 +250,16 @@ def run(config: ConfigPath, overrides: Overrides = None, address: Address = None
 
 @app.command()
 def submit(
-    stage: Annotated[str, typer.Argument(help="train, generate, evaluate, serve or pipeline")],
+    stage: Annotated[str, typer.Argument(help="train, adapt, generate, evaluate, serve, pipeline")],
     config: ConfigPath,
     address: Annotated[str, typer.Option(help="the cluster's dashboard, http://HOST:8265")],
     overrides: Overrides = None,
+    base: Annotated[str | None, typer.Option(help="with adapt: the artifact to adapt")] = None,
     wait: Annotated[bool, typer.Option(help="follow the log until the job ends")] = True,
 ) -> None:
     """Submit a stage to a Ray cluster as a job; the same as `ray job submit -- python jobs/…`."""
     settings = _load(config, overrides, None)
-    print(_on_ray("submit").submit_job(stage, settings, address, wait, screen.say))
+    print(_on_ray("submit").submit_job(stage, settings, address, wait, screen.say, base))
 
 
 @app.command(name="models")

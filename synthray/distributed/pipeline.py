@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from synthray import storage
+from synthray.adapting import adapting
 from synthray.config import Config
 from synthray.console import Screen
 from synthray.data.prepare import open_data
@@ -33,6 +34,7 @@ __all__ = [
     "check_run",
     "evaluate",
     "raise_missed",
+    "run_adapt",
     "run_all",
     "run_evaluate",
     "run_generate",
@@ -50,6 +52,11 @@ def run_train(config: Config, screen: Screen) -> str:
         digest = train(config, bar.training, screen.say)
     screen.say(f"artifact {digest[:16]}… at {config.place('artifact')}")
     return digest
+
+
+def run_adapt(config: Config, base: str, screen: Screen) -> str:
+    """Adapt the artifact at ``base`` to the config's data; returns the adapted one's digest."""
+    return run_train(adapting(config, base), screen)
 
 
 def run_generate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from synthray.errors import ClusterError, GateError, SynthRayError, UsageError
 
 JOBS = {
     "train": "train",
+    "adapt": "adapt",
     "generate": "generate",
     "evaluate": "evaluate",
     "serve": "serve",
@@ -32,12 +34,20 @@ POLL_SECONDS = 1.0
 
 
 def submit_job(
-    stage: str, config: Config, address: str, wait: bool, say: Callable[[str], None] = print
+    stage: str,
+    config: Config,
+    address: str,
+    wait: bool,
+    say: Callable[[str], None] = print,
+    base: str | None = None,
 ) -> str:
     """Submit ``python -m synthray`` for one stage; returns the job's id.
 
     The package and the whole config travel with the job; the cluster's image has the dependencies;
     source and output must be where every node reaches them.
+
+    Args:
+        base: the artifact to adapt; of the stage adapt alone.
 
     Raises:
         UsageError: no such stage; or the job found a config that cannot be.
@@ -46,6 +56,14 @@ def submit_job(
     """
     if stage not in JOBS:
         raise UsageError(f"stage {stage!r} is unknown", f"use one of {', '.join(JOBS)}")
+    if (base is not None) != (stage == "adapt"):
+        raise UsageError(
+            f"submit {stage}: --base is {'given' if base else 'missing'}",
+            "the stage adapt takes --base ARTIFACT, and no other does",
+        )
+    command = JOBS[stage]
+    if base is not None:
+        command += f" --base {shlex.quote(storage.absolute(base))}"
     text = configs.dump(_for_job(config))
     for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -54,7 +72,7 @@ def submit_job(
         with tempfile.TemporaryDirectory(prefix="synthray-job-") as folder:
             (Path(folder) / "config.yaml").write_text(text, encoding="utf-8")
             job = client.submit_job(
-                entrypoint=f"python -m synthray {JOBS[stage]} config.yaml",
+                entrypoint=f"python -m synthray {command} config.yaml",
                 runtime_env={"working_dir": folder, "py_modules": [str(PACKAGE)]},
             )
     say(f"submitted {job}")

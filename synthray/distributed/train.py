@@ -14,6 +14,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from synthray import artifact, storage
+from synthray.adapting import adopt_base, with_conditions
 from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.data.batches import Batches, MemoryBatches, check_size
@@ -63,9 +64,11 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
         SourceError, SchemaError, ConfigError, OutputTakenError, StorageError, TrainingError,
         ClusterError.
     """
-    check_params(config.model)
+    if config.model.name != "adgan":  # whose settings are whole only when the data is known
+        check_params(config.model)
     storage.preflight(config.output)
     source, codec, data = _prepare(config, say)
+    config = with_conditions(config, codec)
     name = fingerprint(config, codec, data if data is not None else source)
     existing = _existing(config, name)
     if existing is not None:
@@ -94,7 +97,7 @@ def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec,
         for name, reason in cleaning.examples:
             say(f"  {name}: {reason}")
     check_size(spec.rows, config.train.batch_size)
-    check_model(config, codec)
+    check_model(with_conditions(config, codec), codec)
     gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
     stream = config.data.stream == "always" or (
         config.data.stream == "auto" and gigabytes > config.data.memory_gb
@@ -174,7 +177,7 @@ def _train_here(job: Job) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = ray.train.torch.get_device() if config.cluster.gpus_per_worker else "cpu"
     rows = Rows.share(config.train.batch_size, rank, workers)
-    engine = new_engine(config, job.codec, rows, device)
+    engine = new_engine(config, job.codec, rows, device, prepare=adopt_base)
     store = _store(config, job.fingerprint)
     hooks = Hooks(
         on_progress=lambda progress: job.board.post.remote(progress),

@@ -28,6 +28,7 @@ BUILT_IN = {
     "sngan": "synthray.models.sngan:SNGAN",
     "sagan": "synthray.models.sagan:SAGAN",
     "rpgan": "synthray.models.rpgan:RpGAN",
+    "adgan": "synthray.models.adgan:AdGAN",
     "vae": "synthray.models.vae:VAE",
     "cvae": "synthray.models.cvae:CVAE",
 }

@@ -101,6 +101,8 @@ class GenerativeModel(nn.Module, ABC):
     Config: ClassVar[type[Strict]]
     sampler: ClassVar[tuple[str, ...]]
     conditional: ClassVar[bool] = True
+    critics: ClassVar[tuple[str, ...]] = ()
+    """Modules that sampling does not need and adapting does: the artifact keeps them apart."""
     config: Any
     """Its own settings, a ``Config``; frozen, and replaced as a whole by `Engine.change`."""
     spec: DataSpec
@@ -146,9 +148,14 @@ class GenerativeModel(nn.Module, ABC):
 
 
 def one_hot(cond: Tensor | None, spec: DataSpec) -> Tensor | None:
-    """Condition indices [n, conditions] as concatenated one-hot vectors [n, sum of sizes]."""
+    """Condition indices [n, conditions] as concatenated one-hot vectors [n, sum of sizes].
+
+    Vectors of that size, float, are taken as they are.
+    """
     if not spec.conditions or cond is None:
         return None
+    if cond.is_floating_point():
+        return cond
     parts = [
         nn.functional.one_hot(cond[:, i], size).float() for i, size in enumerate(spec.conditions)
     ]

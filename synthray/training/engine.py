@@ -103,7 +103,8 @@ class Engine:
         return BatchRandom(stream, self.rows, self.device)
 
     def _parameters(self, phase: Phase) -> list[nn.Parameter]:
-        return [p for name in phase.modules for p in getattr(self.model, name).parameters()]
+        modules = (getattr(self.model, name) for name in phase.modules)
+        return [p for module in modules for p in module.parameters() if p.requires_grad]
 
     def _check_finite(self, phase: Phase, loss: Tensor, gradients: Sequence[Tensor]) -> None:
         norms = torch._foreach_norm(list(gradients))
@@ -120,7 +121,8 @@ class Engine:
     def state(self) -> dict[str, Tensor]:
         """All tensors that the next step depends on, by name."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.sampler_state().items()}
+        for name, module in self.ema.model.sampler_modules():
+            tensors |= {f"ema.{name}.{k}": v for k, v in module.state_dict().items()}
         for name, key, slot, value in self._optimizer_slots():
             tensors[f"optimizer.{name}.{key}.{slot}"] = value
         return tensors
@@ -128,6 +130,14 @@ class Engine:
     def sampler_state(self) -> dict[str, Tensor]:
         """The averaged weights that sampling needs, by name."""
         return self.ema.model.sampler_state()
+
+    def critic_state(self) -> dict[str, Tensor]:
+        """The weights that adapting needs besides, by name."""
+        return {
+            f"{name}.{key}": value
+            for name in self.model.critics
+            for key, value in getattr(self.model, name).state_dict().items()
+        }
 
     def load_state(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take up the state of `state` after ``step`` steps.

@@ -14,7 +14,7 @@ from synthray.config import Config
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec
 from synthray.errors import NonFiniteError, TrainingError
-from synthray.models.base import Batch
+from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import Rows
 from synthray.training.averaging import agree
 from synthray.training.checkpoint import CheckpointStore
@@ -80,13 +80,22 @@ def check_model(config: Config, codec: Codec) -> None:
 
 
 def new_engine(
-    config: Config, codec: Codec, rows: Rows, device: torch.device | str = "cpu"
+    config: Config,
+    codec: Codec,
+    rows: Rows,
+    device: torch.device | str = "cpu",
+    prepare: Callable[[GenerativeModel], None] = lambda _: None,
 ) -> Engine:
-    """An engine at step 0; the first weights are a function of the config's seed."""
+    """An engine at step 0; the first weights are a function of the config's seed.
+
+    Args:
+        prepare: given the new model, such as `synthray.adapting.adopt_base`.
+    """
     initial = rng.stream(config.seed, "weights").integers(2**63 - 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(initial))
         model = models.build(config.model, codec.spec)
+    prepare(model)
     return Engine(model, config.train, seed=config.seed, rows=rows, device=device)
 
 

@@ -158,6 +158,7 @@ def test_training_leaves_an_artifact_checkpoints_and_pictures(
     with Image.open(output / "samples" / "step-000000024.png") as picture:
         assert picture.width > 10 * 12
     assert sorted(path.name for path in (output / "checkpoints").iterdir()) == [
+        "healthy.safetensors",
         "step-000000020.safetensors",
         "step-000000024.safetensors",
     ]

@@ -20,7 +20,7 @@ import tiny
 import typer
 from PIL import Image
 
-from synthray import cli, config
+from synthray import cli, config, models
 from synthray.artifact import Artifact
 from synthray.errors import GateError, SynthRayError
 from synthray.sampling.virtual import VirtualDataset
@@ -61,6 +61,7 @@ def artifact_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 SURFACE = {
     "": "--debug --version",
+    "adapt": "CONFIG KEY=VALUE --address --base --json",
     "evaluate": "CONFIG KEY=VALUE --address --holdout --json --real --report --synthetic",
     "doctor": "",
     "generate": (
@@ -71,7 +72,7 @@ SURFACE = {
     "rows": "--artifact --count --out --seed --start --trust --where",
     "run": "CONFIG KEY=VALUE --address",
     "serve": "TARGETS --address --host --port",
-    "submit": "CONFIG KEY=VALUE STAGE --address --no-wait --wait",
+    "submit": "CONFIG KEY=VALUE STAGE --address --base --no-wait --wait",
     "train": "CONFIG KEY=VALUE --address --json",
 }
 
@@ -143,6 +144,8 @@ def test_doctor_tells_versions_and_processors(run) -> None:
         (["serve", "none.yaml", "serve.port=1"], "none.yaml does not exist"),
         (["serve", "a/artifact", "b=x", "a=y"], "two models are named 'a'"),
         (["submit", "train", "none.yaml"], "Missing option"),
+        (["adapt", "none.yaml"], "Missing option"),
+        (["adapt", "none.yaml", "--base", "out"], "none.yaml does not exist"),
         (["submit", "train", "none.yaml", "--address", "http://x"], "none.yaml does not exist"),
     ],
 )
@@ -239,6 +242,25 @@ def test_init_without_labels_proposes_a_model_without_conditions(run, tmp_path: 
     made = config.load(str(tmp_path / "c.yaml"))
     assert (made.data.source, made.data.conditions) == (str(source), [])
     assert made.evaluate.features == "efficientnet-lite0"
+
+
+def test_init_writes_a_config_for_parquet_of_numbers(run, tmp_path: Path) -> None:
+    words = pa.array(["a", "b"] * 32)
+    pq.write_table(tiny.ring().append_column("word", words), tmp_path / "t.parquet")
+    path = tmp_path / "c.yaml"
+    code, out, err = run("init", tmp_path / "t.parquet", "-o", path)
+    assert (code, out) == (0, "")
+    assert "64 rows of 4 numbers" in err and "condition word: 2 values: a, b" in err
+    assert f"next: synthray train {path}" in err
+    made = config.load(str(path))
+    assert made.data.conditions == ["word"] and made.data.image_side is None
+    text = path.read_text()
+    assert "#   x: continuous\n" in text and "#   n: integer\n" in text
+    assert "#   word: categorical, condition; 2 values" in text and "image_side" not in text
+    spec = tiny.vector_codec(tiny.ring()).spec
+    advised = text.split("name: ", 1)[1].split(" learn from", 1)[0].replace("#", ",").split(",")
+    for name in {word.strip() for word in advised}:
+        models.build(config.ModelConfig(name=name), spec)
 
 
 def test_names_found_in_the_data_cannot_become_config(run, tmp_path: Path) -> None:

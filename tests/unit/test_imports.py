@@ -22,6 +22,7 @@ ORDER = [
     ("training",),
     ("artifact",),
     ("sampling",),
+    ("adapting",),
     ("serving", "console", "starter", "diagnosis", "api"),
     ("distributed",),
     ("cli",),

@@ -1,0 +1,110 @@
+"""AD-GAN's way to its base: a run's config made for adapting, and the base's weights taken over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synthray import storage
+from synthray.artifact import Artifact, load_weights
+from synthray.config import Config, ModelConfig, Ramp
+from synthray.data.codec import Codec
+from synthray.data.image_codec import ImageCodec
+from synthray.errors import ConfigError
+from synthray.models.adgan import AdGAN
+from synthray.models.adversarial import PENALTIES, AdversarialModel
+from synthray.models.base import GenerativeModel
+
+
+def adapting(config: Config, base: str) -> Config:
+    """The config of a run that adapts the artifact at ``base`` to the run's data.
+
+    The model becomes `adgan`; ``model.params`` count where the config names that family already.
+    Loss and penalties are the base's, size and colour of images too.
+
+    Raises:
+        NotFoundError, ArtifactError: the base.
+        ConfigError: a base of another kind, or settings that contradict it.
+    """
+    uri = storage.absolute(base)
+    artifact = Artifact.load(uri)
+    model = artifact.model
+    if not isinstance(model, AdversarialModel) or isinstance(model, AdGAN):
+        raise ConfigError(
+            f"--base {base}: the family {artifact.manifest.model.name!r} cannot be adapted",
+            "give an artifact of an adversarial family, not adapted itself",
+        )
+    load_weights(uri, artifact.digest, "critic.safetensors")
+    given = config.model.params if config.model.name == "adgan" else {}
+    reference: dict[str, Any] = {
+        "uri": uri,
+        "digest": artifact.digest,
+        "model": artifact.manifest.model.model_dump(mode="json"),
+        "conditions": list(artifact.codec.spec.conditions),
+    }
+    learnt = {name: _last(getattr(model.config, name)) for name in PENALTIES}
+    params = {
+        "latent_dim": model.config.latent_dim,
+        "loss": model.config.loss,
+        "clip": model.config.clip,
+        **learnt,
+        **given,
+        "base": reference,
+    }
+    data = config.data.model_copy(update=_image_settings(config, artifact.codec))
+    changed = {"model": ModelConfig(name="adgan", params=params), "data": data}
+    return config.model_copy(update=changed)
+
+
+def _last(setting: float | Ramp) -> float:
+    """Where a burn-in ends is where adapting goes on."""
+    return setting.last if isinstance(setting, Ramp) else setting
+
+
+def _image_settings(config: Config, codec: Codec) -> dict[str, Any]:
+    if not isinstance(codec, ImageCodec):
+        return {}
+    channels, side, _ = codec.shape
+    mode = "grey" if channels == 1 else "rgb"
+    asked = config.data
+    if asked.image_side not in (None, side) or asked.image_mode not in ("auto", mode):
+        raise ConfigError(
+            f"data: images of {asked.image_side or side} pixels, {asked.image_mode}; the base "
+            f"draws {side} pixels, {mode}",
+            "leave data.image_side and data.image_mode out",
+        )
+    return {"image_side": side, "image_mode": mode}
+
+
+def with_conditions(config: Config, codec: Codec) -> Config:
+    """The config with the data's condition values matched to the base's, once they are known.
+
+    Configs of other families come back as they are.
+    """
+    if config.model.name != "adgan":
+        return config
+    params = config.model.params
+    if "base" not in params:
+        raise ConfigError(
+            "model.name: adgan adapts an artifact, and none is named",
+            "synthray adapt CONFIG --base ARTIFACT",
+        )
+    base = Artifact.load(params["base"]["uri"])
+    known = []
+    for mine, theirs in zip(codec.schema.conditions, base.schema.conditions, strict=False):
+        values = list(theirs.values or ())
+        known.append([values.index(v) if v in values else -1 for v in mine.values or ()])
+    reference = params["base"] | {"known": known}
+    model = config.model.model_copy(update={"params": params | {"base": reference}})
+    return config.model_copy(update={"model": model})
+
+
+def adopt_base(model: GenerativeModel) -> None:
+    """Give an adapting model its base's weights; others are left alone."""
+    if isinstance(model, AdGAN):
+        base = model.config.base
+        generator = load_weights(base.uri, base.digest, "model.safetensors")
+        critic = load_weights(base.uri, base.digest, "critic.safetensors")
+        model.adopt(
+            {k.removeprefix("generator."): v for k, v in generator.items()},
+            {k.removeprefix("critic."): v for k, v in critic.items()},
+        )

@@ -1,0 +1,196 @@
+"""AD-GAN: an adapter on a frozen generator, and the way back to the base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from tiny import png
+
+import synthray
+from synthray import models
+from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.artifact import Artifact
+from synthray.config import Config
+from synthray.data.batches import MemoryBatches
+from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.errors import ArtifactError, ConfigError
+from synthray.models.adgan import AdGAN
+from synthray.rng import Rows
+from synthray.sampling.virtual import VirtualDataset
+from synthray.training.checkpoint import CheckpointStore
+from synthray.training.engine import Engine
+from synthray.training.loop import Hooks, new_engine, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gan": {"generator_widths": [64, 128], "critic_widths": [64, 32]},
+    "dcgan": {"width": 16, "critic_width": 8},
+    "sagan": {"width": 16, "critic_width": 8},
+    "rpgan": {"width": 16, "critic_width": 8},
+}
+QUICK = {"steps": 4, "batch_size": 8, "eval_every": 2, "checkpoint_every": 2}
+
+
+def bars(root: Path, classes: str, seed: int) -> Path:
+    """A folder per class: noise with a bright bar where the class says."""
+    random = np.random.default_rng(seed)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for index in range(24):
+            pixels = random.integers(0, 60, (16, 16), dtype=np.uint8)
+            pixels[int(name) : int(name) + 3] = 200
+            (root / name / f"{index}.png").write_bytes(png(pixels))
+    return root
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bars(tmp_path_factory.mktemp("old"), "012", 0)
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bars(tmp_path_factory.mktemp("new"), "129", 1)
+
+
+@pytest.fixture(scope="module")
+def base(old: Path, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> str:
+    return trained(old, "dcgan", tmp_path_factory.mktemp("base"))
+
+
+def trained(source: Path, family: str, place: Path) -> str:
+    model = {"name": family, "params": FAMILIES[family]}
+    synthray.fit(str(source), output=str(place), model=model, train=QUICK)
+    return str(place / "artifact")
+
+
+def config_of(source: Path, base: str, output: Path, **params: Any) -> tuple[Config, Any, Any]:
+    tree = {
+        "data": {"source": str(source)},
+        "model": {"name": "adgan", "params": params},
+        "train": QUICK,
+        "output": str(output),
+    }
+    config = adapting(Config.model_validate(tree), base)
+    opened, codec = open_data(config.data)
+    fit_codec(opened, codec, map)
+    return with_conditions(config, codec), codec, encode_all(opened, codec, map)
+
+
+def run(source: Path, base: str, output: Path, stop_at: int | None = None) -> Engine:
+    config, codec, data = config_of(source, base, output)
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    store = CheckpointStore(config.place("checkpoints"), "f" * 64)
+    hooks = Hooks(on_eval=lambda progress, _: progress.step == stop_at)
+    train(engine, codec, MemoryBatches(data, 8, 0), store, hooks)
+    return engine
+
+
+def adapter_of(engine: Engine) -> AdGAN:
+    assert isinstance(engine.model, AdGAN)
+    return engine.model
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_step_0_is_the_base_bit_for_bit(family: str, old: Path, new: Path, tmp_path: Path) -> None:
+    place = trained(old, family, tmp_path / "base")
+    config, codec, _ = config_of(new, place, tmp_path / "adapted")
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    base = Artifact.load(place).model
+    z = torch.randn(6, base.config.latent_dim)
+    # 1 and 2 are the first two values of the new labels, and the last two of the old.
+    mine, theirs = torch.tensor([[0], [1]] * 3), torch.tensor([[1], [2]] * 3)
+    with torch.no_grad():
+        adapted = engine.ema.model.generator(z, mine)
+        expected = base.generator(z, theirs)
+    assert torch.equal(adapted, expected)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_at_most_3_percent_are_trained_and_the_base_stays_as_it_was(
+    family: str, old: Path, new: Path, tmp_path: Path
+) -> None:
+    place = trained(old, family, tmp_path / "base")
+    engine = run(new, place, tmp_path / "adapted")
+    model = adapter_of(engine)
+    total = sum(p.numel() for p in Artifact.load(place).model.generator.parameters())
+    moving = engine._parameters(model.phases()[1])
+    assert 0 < sum(p.numel() for p in moving) <= 0.03 * total
+    weights = Artifact.load(place).model.generator.state_dict()
+    mine = model.generator.base.state_dict()
+    for key, value in weights.items():
+        head, _, last = key.rpartition(".")
+        found = mine.get(key, mine.get(f"{head}.parametrizations.{last}.original"))
+        assert found is not None
+        assert torch.equal(found, value), key
+    assert any(value.any() for key, value in model.sampler_state().items() if key.endswith(".b"))
+
+
+def test_the_lower_layers_of_the_critic_are_frozen(base: str, new: Path, tmp_path: Path) -> None:
+    config, codec, _ = config_of(new, base, tmp_path / "out", freeze=0.5)
+    critic = adapter_of(new_engine(config, codec, Rows.all(8), prepare=adopt_base)).critic
+    layers = [m for m in critic.base.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    frozen = [not layer.weight.requires_grad for layer in layers]
+    assert frozen == sorted(frozen, reverse=True)
+    assert 0 < sum(frozen) < len(frozen)
+
+
+def test_an_adapted_artifact_is_small_and_samples_the_new_labels(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    adapted = synthray.fit(str(new), output=str(tmp_path), base=base, train=QUICK)
+    files = {path.name: path.stat().st_size for path in (tmp_path / "artifact").iterdir()}
+    assert set(files) == {"artifact.json", "model.safetensors", "codec.json"}
+    whole = (Path(base) / "model.safetensors").stat().st_size
+    assert files["model.safetensors"] < 0.1 * whole  # few numbers, and a header of names
+    assert adapted.card["adapted"]["base"] == Artifact.load(base).digest
+    assert adapted.card["adapted"]["share"] <= 0.03
+    again = synthray.load(str(tmp_path / "artifact"))
+    table = again.sample(20, where={"label": "9"})
+    assert table["label"].to_pylist() == ["9"] * 20
+    assert table.equals(adapted.sample(20, where={"label": "9"}))
+    assert VirtualDataset(again, 3).rows(1000, 60).equals(VirtualDataset(again, 3).rows(1000, 60))
+    assert isinstance(table, pa.Table)
+
+
+def test_adapting_that_resumes_is_bit_identical(base: str, new: Path, tmp_path: Path) -> None:
+    whole = run(new, base, tmp_path / "whole").state()
+    run(new, base, tmp_path / "parts", stop_at=2)
+    parts = run(new, base, tmp_path / "parts").state()
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_base_that_is_gone_or_another_is_told(old: Path, new: Path, tmp_path: Path) -> None:
+    place = trained(old, "dcgan", tmp_path / "base")
+    synthray.fit(str(new), output=str(tmp_path / "out"), base=place, train=QUICK)
+    Path(place).rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match="which is not there"):
+        synthray.load(str(tmp_path / "out" / "artifact"))
+    other = trained(new, "dcgan", tmp_path / "other")
+    Path(other).rename(place)
+    with pytest.raises(ArtifactError, match="and the adapted one needs"):
+        synthray.load(str(tmp_path / "out" / "artifact"))
+
+
+def test_what_cannot_be_adapted_is_refused(base: str, new: Path, tmp_path: Path) -> None:
+    synthray.fit(
+        str(new), output=str(tmp_path / "vae"), model={"name": "cvae", "params": {"width": 4}},
+        train=QUICK,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="'cvae' cannot be adapted"):
+        synthray.fit(str(new), base=str(tmp_path / "vae" / "artifact"), train=QUICK)
+    with pytest.raises(ConfigError, match="the base has 1 conditions, the data 0"):
+        synthray.fit(str(new), base=base, data={"conditions": []}, train=QUICK)
+    with pytest.raises(ConfigError, match="the base draws 16 pixels"):
+        synthray.fit(str(new), base=base, data={"image_side": 32}, train=QUICK)
+    with pytest.raises(ConfigError, match="leaves no room"):
+        config, codec, _ = config_of(new, base, tmp_path / "none", budget=1e-6)
+        models.build(config.model, codec.spec)
+    with pytest.raises(ConfigError, match="synthray adapt CONFIG --base"):
+        synthray.fit(str(new), model={"name": "adgan"}, train=QUICK)
