@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 FEW = ("train.steps=4", "train.eval_every=2", "train.checkpoint_every=2", "train.batch_size=16")
 
 
