@@ -96,6 +96,8 @@ class Artifact:
         """
         manifest = read_manifest(uri)
         _check_family(uri, manifest.model.name, trust)
+        if manifest.model.name == "adgan":
+            _check_family(uri, _base_family(uri, manifest), trust)
         weights = _read(uri, "model.safetensors", manifest)
         codec = _load_codec(uri, _read(uri, "codec.json", manifest))
         try:
@@ -185,6 +187,13 @@ def _check_manifest(uri: str, data: bytes) -> Manifest:
             f"use synthray {manifest.synthray}",
         )
     return manifest
+
+
+def _base_family(uri: str, manifest: Manifest) -> str:
+    try:
+        return str(manifest.model.params["base"]["model"]["name"])
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{uri} does not say what it is adapted from", "adapt again") from error
 
 
 def _check_family(uri: str, name: str, trust: Collection[str]) -> None:

@@ -34,7 +34,7 @@ from synthray.training.engine import Engine
 
 TRAINING_ROWS, BATCH = 100_000, 256
 STEPS = {"ring": 30_000, "grid": 24_000}
-GAMMA = {"first": 0.1, "last": 0.001, "until": 0.6}
+GAMMA = {"first": 0.1, "last": 0.003, "until": 0.6}
 ADAM = {"lr": 1e-3, "final": 0.01}
 PARAMS: dict[str, Any] = {
     "latent_dim": 2,

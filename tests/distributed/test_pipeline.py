@@ -231,6 +231,25 @@ def test_an_output_that_is_taken_is_left_as_it_is(
     assert times(folder / "out") == before
 
 
+def test_an_artifact_is_adapted_to_new_data(folder: Path, first: Finished) -> None:
+    tiny.class_folders(folder / "more", ("dog", "fox"), each=40)
+    tree = {"data": {"source": "more"}, "output": "adapted", **TINY}
+    (folder / "more.yaml").write_text(yaml.safe_dump(tree))
+    base = str(folder / "out" / "artifact")
+    done = Finished(folder, "adapt", "more.yaml", "--base", base, "--json")
+    assert done.code == 0, done.err
+    assert done.left == []
+    manifest = json.loads((folder / "adapted" / "artifact" / "artifact.json").read_text())
+    assert json.loads(done.out)["digest"] == manifest["digest"]
+    assert manifest["model"]["name"] == "adgan"
+    assert manifest["card"]["adapted"]["share"] <= 0.03
+    made = Finished(folder, "generate", "more.yaml")
+    assert made.code == 0, made.err
+    table = ds.dataset(folder / "adapted" / "synthetic" / "data").to_table()
+    assert len(table) == 1500
+    assert set(table["label"].to_pylist()) == {"dog", "fox"}
+
+
 def test_an_artifact_is_generated_from_without_a_config(folder: Path, first: Finished) -> None:
     words = ("--artifact", "out/artifact", "--rows", "1500", "--seed", "5", "--out", "copy")
     done = Finished(folder, "generate", *words, "generate.shard_rows=1024", "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tiny import png
 import synthray
 from synthray import models
 from synthray.adapting import adapting, adopt_base, with_conditions
-from synthray.artifact import Artifact
+from synthray.artifact import Artifact, Manifest
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
@@ -176,6 +178,21 @@ def test_a_base_that_is_gone_or_another_is_told(old: Path, new: Path, tmp_path: 
     Path(other).rename(place)
     with pytest.raises(ArtifactError, match="and the adapted one needs"):
         synthray.load(str(tmp_path / "out" / "artifact"))
+
+
+def test_a_base_of_a_family_that_is_not_trusted_runs_no_code(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    synthray.fit(str(new), output=str(tmp_path), base=base, train=QUICK)
+    place = tmp_path / "artifact"
+    tree = json.loads((place / "artifact.json").read_text())
+    tree["model"]["params"]["base"]["model"]["name"] = "antigravity:Flow"
+    manifest = Manifest.model_validate(tree | {"digest": ""})
+    tree["digest"] = manifest.computed_digest()
+    (place / "artifact.json").write_text(json.dumps(tree))
+    with pytest.raises(ArtifactError, match="'antigravity:Flow', which is not installed"):
+        synthray.load(str(place))
+    assert "antigravity" not in sys.modules
 
 
 def test_what_cannot_be_adapted_is_refused(base: str, new: Path, tmp_path: Path) -> None:
