@@ -22,7 +22,7 @@ from synthray.rng import Rows
 from synthray.sampling.virtual import Value, VirtualDataset
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.fingerprint import fingerprint
-from synthray.training.loop import Hooks, Progress, new_engine, train
+from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
 
 
 class Artifact(artifacts.Artifact):
@@ -64,7 +64,7 @@ def fit(
     """Train on the data at ``source`` in this process.
 
     Args:
-        source: a folder of images, or Parquet; local or s3://.
+        source: a folder of images, or Parquet of images or of numbers; local or s3://.
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
@@ -89,6 +89,7 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
     opened, codec = open_data(config.data)
     fit_codec(opened, codec, map)
     config = with_conditions(config, codec)
+    check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)
     engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)

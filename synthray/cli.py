@@ -89,9 +89,9 @@ def init(
 
     if storage.exists(output) and not force:
         raise UsageError(f"{output} exists", "choose another name with -o, or --force")
-    text = starter_config(source, screen.say)
-    storage.write_bytes(output, text.encode())
-    screen.say(f"wrote {output}; next: synthray run {output}")
+    starter = starter_config(source, screen.say)
+    storage.write_bytes(output, starter.text.encode())
+    screen.say(f"wrote {output}; next: synthray {starter.command} {output}")
 
 
 @app.command()

@@ -5,48 +5,70 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from synthray import storage
 from synthray.config import DataConfig
-from synthray.data.images import is_image_type
+from synthray.data.codec import Codec
+from synthray.data.image_codec import ImageCodec
+from synthray.data.inference import proposed_conditions
 from synthray.data.prepare import open_data
-from synthray.data.source import LABEL, Chunk, FolderChunk, ParquetChunk, Source
+from synthray.data.source import LABEL, Chunk, FolderChunk, ParquetChunk, Source, open_source
 
 SAMPLE_CHUNKS = 4
 SHOWN_VALUES = 100
 
 
-def starter_config(source: str, say: Callable[[str], None] = print) -> str:
-    """A config for the images at ``source``.
+@dataclass(frozen=True)
+class Starter:
+    """A config as text, and the command that comes next."""
 
-    Size and colour are those of a sample of the images; the values of labels are read of all rows.
+    text: str
+    command: str
+
+
+def starter_config(source: str, say: Callable[[str], None] = print) -> Starter:
+    """A config for the data at ``source``.
+
+    Size and colour of images are those of a sample; the values of labels are read of all rows.
+    Beside numbers, columns of text and booleans are taken for conditions.
 
     Raises:
         SourceError, SchemaError, StorageError.
     """
-    opened, codec = open_data(DataConfig(source=source, max_unreadable=1.0))
+    looked = open_source(source)
+    conditions = None if looked.image_columns else proposed_conditions(looked)
+    opened, codec = open_data(DataConfig(source=source, conditions=conditions, max_unreadable=1.0))
     chunks = opened.chunks[:: max(len(opened.chunks) // SAMPLE_CHUNKS, 1)]
     codec.fit([codec.partial(chunk.read()) for chunk in chunks])
-    channels, side, _ = codec.spec.shape
+    if isinstance(codec, ImageCodec):
+        _tell_images(opened.rows, codec, say)
+        kind, command = _image_sections(codec), "run"
+    else:
+        say(f"{opened.rows:,} rows of {codec.spec.shape[0]} numbers")
+        kind, command = NUMBERS, "train"
+    columns = [_column(opened, codec, name, say) for name in opened.schema.names]
+    return Starter(_text(source, columns, codec, opened.rows, kind), command)
+
+
+def _tell_images(rows: int, codec: ImageCodec, say: Callable[[str], None]) -> None:
     cleaning = codec.cleaning
     seen = cleaning.rows if cleaning else 0
-    mode = "grey" if channels == 1 else "rgb"
-    conditions = [column.name for column in codec.schema.conditions]
-    say(f"{opened.rows:,} rows; of {seen:,} looked at: {side} x {side} {mode}")
+    say(f"{rows:,} rows; of {seen:,} looked at: {codec.side} x {codec.side} {codec.mode}")
     if cleaning and cleaning.unreadable:
         say(f"  {cleaning.unreadable} cannot be read, such as {cleaning.examples[0][0]}")
-    columns = []
-    for field in opened.schema:
-        if field.name in conditions:
-            values = _values(opened, field.name)
-            say(f"  condition {_shown(field.name)}: {values}")
-            columns.append(f"{_shown(field.name)}: categorical, condition; {values}")
-        elif is_image_type(field.type):
-            columns.append(f"{_shown(field.name)}: image")
-        else:
-            columns.append(f"{_shown(field.name)}: {field.type}; not modelled")
-    return _text(source, columns, side, mode, conditions, opened.rows)
+
+
+def _column(source: Source, codec: Codec, name: str, say: Callable[[str], None]) -> str:
+    """What a column is taken for, on one line."""
+    if name not in codec.schema.names:
+        return f"{_shown(name)}: {source.schema.field(name).type}; not modelled"
+    column = codec.schema[name]
+    if not column.condition:
+        return f"{_shown(name)}: {column.kind.value}"
+    values = _values(source, name)
+    say(f"  condition {_shown(name)}: {values}")
+    return f"{_shown(name)}: {column.kind.value}, condition; {values}"
 
 
 def _values(source: Source, column: str) -> str:
@@ -75,14 +97,58 @@ def _shown(name: str) -> str:
     return name if name.isprintable() else json.dumps(name)
 
 
-def _text(
-    source: str, columns: list[str], side: int, mode: str, conditions: list[str], rows: int
-) -> str:
+@dataclass(frozen=True)
+class Sections:
+    """The parts of a config that depend on the kind of data; whole lines of YAML."""
+
+    data: str
+    model: str
+    looks: str
+    evaluate: str
+
+
+def _image_sections(codec: ImageCodec) -> Sections:
+    labelled = bool(codec.schema.conditions)
+    features = "domain" if labelled else "efficientnet-lite0"
+    return Sections(
+        data=f"""\
+  image_side: {codec.side}          # pixels; images are cut square and resized to this
+  image_mode: {codec.mode}         # grey or rgb
+  max_unreadable: 0.01    # skip up to this share of unreadable files
+""",
+        model=f"""\
+  name: dcgan             # gan, dcgan, vae{", cvae" if labelled else ""}: see `synthray models`
+""",
+        looks="steps between pictures under samples/",
+        evaluate=f"""\
+evaluate:
+  features: {features}        # domain, efficientnet-lite0, inception
+  # holdout: folder with real images that training does not see
+  gates: {{}}               # such as {{tstr: {{min: 0.9}}}}; a miss makes the exit code 3
+""",
+    )
+
+
+NUMBERS = Sections(
+    data="""\
+  schema: {}              # corrections: {age: {kind: continuous}}; or integer, categorical
+""",
+    model="""\
+  name: gan               # gan, rpgan, wgan_gp, sngan learn from numbers: see `synthray models`
+""",
+    looks="steps between looks at the samples",
+    evaluate="""\
+# Evaluation knows images yet: `synthray train`, `generate` and `serve` this file, not `run`.
+""",
+)
+
+
+def _text(source: str, columns: list[str], codec: Codec, rows: int, kind: Sections) -> str:
     # JSON's strings are YAML's too, and need no thought about what YAML would read into them.
     name = posixpath.basename(storage.absolute(source).rstrip("/")) or "data"
     listed = "".join(f"#   {column}\n" for column in columns)
+    conditions = [column.name for column in codec.schema.conditions]
     quoted = ", ".join(json.dumps(condition, ensure_ascii=False) for condition in conditions)
-    features = "domain" if conditions else "efficientnet-lite0"
     batch = min(128, max(2, rows // 4 * 2))
     return f"""\
 # Written by `synthray init`. Every key can be overridden: synthray train FILE train.steps=100
@@ -92,16 +158,14 @@ seed: 0
 data:
   source: {json.dumps(source, ensure_ascii=False)}
   conditions: [{quoted}]   # columns to condition on; [] for none
-  image_side: {side}          # pixels; images are cut square and resized to this
-  image_mode: {mode}         # grey or rgb
-  max_unreadable: 0.01    # skip up to this share of unreadable files
+{kind.data}\
 model:
-  name: dcgan             # gan, dcgan, vae{", cvae" if conditions else ""}: see `synthray models`
+{kind.model}\
   params: {{}}              # the family's own settings
 train:
   steps: 5000
   batch_size: {batch}         # global rows per step
-  eval_every: 500         # steps between pictures under samples/
+  eval_every: 500         # {kind.looks}
   checkpoint_every: 500
 cluster:
   workers: 1              # processes, of training and of generation
@@ -111,9 +175,6 @@ generate:
   seed: 0
   shard_rows: 8192        # rows per Parquet file, a multiple of 1,024
   license: unspecified    # goes into the dataset card
-evaluate:
-  features: {features}        # domain, efficientnet-lite0, inception
-  # holdout: folder with real images that training does not see
-  gates: {{}}               # such as {{tstr: {{min: 0.9}}}}; a miss makes the exit code 3
+{kind.evaluate}\
 output: {json.dumps(f"out/{name}", ensure_ascii=False)}
 """

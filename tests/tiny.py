@@ -14,9 +14,13 @@ from PIL import Image
 from synthray import artifact as artifacts
 from synthray import models
 from synthray.config import ModelConfig
+from synthray.data.codec import Codec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import STRUCT
+from synthray.data.inference import infer_table_schema
 from synthray.data.schema import Column, Kind, Schema
+from synthray.data.source import Source
+from synthray.data.vector_codec import VectorCodec
 
 SIDE = 8
 
@@ -70,9 +74,38 @@ def codec(
     return made
 
 
+def table_schema(rows: pa.Table, *conditions: str, **kinds: str) -> Schema:
+    """The schema that SynthRay infers for a table, with some kinds corrected."""
+    corrections: dict[str, dict[str, object]] = {n: {"kind": k} for n, k in kinds.items()}
+    source = Source("memory", rows.schema, len(rows), [])
+    return infer_table_schema(source, corrections).with_conditions(conditions)
+
+
+def vector_codec(rows: pa.Table, *conditions: str, **kinds: str) -> VectorCodec:
+    """Fitted on the rows."""
+    made = VectorCodec(table_schema(rows, *conditions, **kinds))
+    made.fit([made.partial(rows)])
+    return made
+
+
+def ring(rows: int = 64) -> pa.Table:
+    """Eight Gaussians around a circle, with the mode of each row and a whole number."""
+    random = np.random.default_rng(0)
+    mode = np.arange(rows) % 8
+    angle = 2 * np.pi * mode / 8
+    return pa.table(
+        {
+            "x": np.cos(angle) + random.normal(0, 0.02, rows),
+            "y": pa.array((np.sin(angle) + random.normal(0, 0.02, rows)).astype(np.float32)),
+            "n": pa.array(random.integers(-3, 4, rows).astype(np.int16)),
+            "mode": mode,
+        }
+    )
+
+
 def save_artifact(
     uri: str,
-    fitted: ImageCodec | None = None,
+    fitted: Codec | None = None,
     family: str = "dcgan",
     params: dict[str, Any] | None = None,
 ) -> str:

@@ -31,7 +31,7 @@ class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
     source: str = Field(
-        description="a folder of images, or Parquet with an image column; local or s3://"
+        description="a folder of images, or Parquet of images or of numbers; local or s3://"
     )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(

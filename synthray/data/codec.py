@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ class DataSpec(BaseModel):
 class Encoded:
     """Encoded rows in their compact form.
 
-    x: [rows, *shape], in the codec's storage type (uint8 for images).
+    x: [rows, *shape], in the codec's storage type (uint8 for images, float32 for numbers).
     cond: int64 [rows, conditions], the value index of each condition.
     """
 
@@ -67,6 +67,8 @@ class Codec(Protocol):
     schema: Schema
     cleaning: Cleaning | None
     """What the fit skipped; None for a codec that was loaded."""
+    storage: ClassVar[np.dtype[Any]]
+    """The type of encoded rows."""
 
     @property
     def spec(self) -> DataSpec: ...
@@ -82,7 +84,7 @@ class Codec(Protocol):
     def encode(self, rows: pa.Table) -> Encoded: ...
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
-        """Compact rows as the model sees them: float32, [-1, 1] for images."""
+        """Compact rows as the model sees them: float32; images in [-1, 1]."""
         ...
 
     def decode(

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from synthray.data import images
+from synthray.data import conditions, images
 from synthray.data.codec import Cleaning, DataSpec, Encoded
-from synthray.data.schema import Column, Kind, Schema
-from synthray.errors import ArtifactError, ConditionError, SourceError
+from synthray.data.schema import Kind, Schema
+from synthray.errors import ArtifactError, SourceError
 
 EXAMPLES = 10
-MAX_COMBINATIONS = 65_536
 
 
 @dataclass
@@ -52,6 +51,8 @@ class ImageCodec:
         max_unreadable: the largest share of unreadable images that is skipped.
     """
 
+    storage: ClassVar[np.dtype[Any]] = np.dtype(np.uint8)
+
     def __init__(
         self,
         schema: Schema,
@@ -80,7 +81,7 @@ class ImageCodec:
 
     def partial(self, rows: pa.Table) -> ImageStats:
         stats = ImageStats(rows=len(rows))
-        labels = self._labels(rows)
+        labels = conditions.labels_of(self.schema, rows)
         for row, (cell, path) in enumerate(images.cells(rows[self.image])):
             try:
                 image = images.open_image(cell)
@@ -111,22 +112,10 @@ class ImageCodec:
         good = total.rows - total.unreadable
         if self.mode == "auto":
             self.mode = "grey" if total.grey == good else "rgb"
-        self._fit_conditions(total)
+        self.schema = conditions.with_values(self.schema, total.combinations)
         channels = 1 if self.mode == "grey" else 3
-        values = [c.values or () for c in self.schema.conditions]
-        index = [{value: i for i, value in enumerate(v)} for v in values]
-        coded = {
-            tuple(table[value] for table, value in zip(index, combo, strict=True)): count
-            for combo, count in total.combinations.items()
-        }
-        ordered = sorted(coded)
-        self._spec = DataSpec(
-            shape=(channels, self.side, self.side),
-            rows=good,
-            conditions=tuple(len(v) for v in values),
-            combinations=tuple(ordered),
-            counts=tuple(coded[combo] for combo in ordered),
-        )
+        shape = (channels, self.side, self.side)
+        self._spec = conditions.data_spec(self.schema, shape, good, total.combinations)
         self.cleaning = Cleaning(total.rows, total.unreadable, tuple(total.examples))
         return self._spec
 
@@ -144,27 +133,6 @@ class ImageCodec:
                 f"read, more than data.max_unreadable = {self.max_unreadable:g}{names}",
                 "repair or remove them, or raise data.max_unreadable",
             )
-
-    def _fit_conditions(self, total: ImageStats) -> None:
-        if len(total.combinations) > MAX_COMBINATIONS:
-            raise SourceError(
-                f"data.conditions: {len(total.combinations)} distinct combinations of values",
-                f"condition on columns with at most {MAX_COMBINATIONS} combinations",
-            )
-        columns: list[Column] = []
-        position = 0
-        for column in self.schema:
-            if column.condition:
-                seen = {combo[position] for combo in total.combinations}
-                if None in seen:
-                    raise SourceError(
-                        f"data.conditions: column {column.name!r} has missing values",
-                        "fill or remove those rows, or do not condition on the column",
-                    )
-                column = column.model_copy(update={"values": tuple(sorted(seen))})
-                position += 1
-            columns.append(column)
-        self.schema = Schema(columns=tuple(columns))
 
     # --- rows to tensors -----------------------------------------------------------------
 
@@ -184,30 +152,10 @@ class ImageCodec:
                 continue
             pixels.append(images.to_pixels(image, side, mode))
             keep.append(row)
-        x = np.stack(pixels) if pixels else np.empty((0, *self.spec.shape), np.uint8)
-        labels = self._labels(rows)
-        cond = self.condition_indices([labels[row] for row in keep])
+        x = np.stack(pixels) if pixels else np.empty((0, *self.spec.shape), self.storage)
+        labels = conditions.labels_of(self.schema, rows)
+        cond = conditions.encode_labels(self.schema, [labels[row] for row in keep])
         return Encoded(x, cond)
-
-    def condition_indices(self, labels: Sequence[tuple[Any, ...]]) -> np.ndarray:
-        """Value indices, int64 [rows, conditions]."""
-        columns = self.schema.conditions
-        tables = [{value: i for i, value in enumerate(c.values or ())} for c in columns]
-        indices = np.empty((len(labels), len(columns)), np.int64)
-        for row, label in enumerate(labels):
-            for position, value in enumerate(label):
-                if value not in tables[position]:
-                    column = columns[position]
-                    raise ConditionError(
-                        f"{column.name} = {value!r} is not in the training data",
-                        f"known values: {', '.join(map(str, column.values or ()))}",
-                    )
-                indices[row, position] = tables[position][value]
-        return indices
-
-    def _labels(self, rows: pa.Table) -> list[tuple[Any, ...]]:
-        columns = [rows[c.name].to_pylist() for c in self.schema.conditions]
-        return list(zip(*columns, strict=True)) if columns else [()] * len(rows)
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """uint8 pixels to float32 in [-1, 1]."""
@@ -231,8 +179,7 @@ class ImageCodec:
         for column in self.schema:
             kind = schema.field(column.name).type
             if column.kind != Kind.image:
-                values = pa.array(list(column.values or ()), kind)
-                columns.append(values.take(pa.array(cond[:, position].numpy())))
+                columns.append(conditions.decode_label(column, cond[:, position]))
                 position += 1
             elif images_as == "tensor":
                 # Not from_numpy_ndarray: it takes the axes of one channel for permuted.
@@ -256,7 +203,7 @@ class ImageCodec:
                     pa.field(column.name, images.STRUCT if images_as == "png" else tensor)
                 )
             else:
-                fields.append(pa.field(column.name, _arrow_type(column)))
+                fields.append(pa.field(column.name, conditions.plain_type(column)))
         return pa.schema(fields)
 
     # --- the artifact's form -------------------------------------------------------------
@@ -279,11 +226,3 @@ class ImageCodec:
         except (KeyError, IndexError, ValueError) as error:
             raise ArtifactError(f"codec.json cannot be read: {error}", "train again") from error
         return codec
-
-
-def _arrow_type(column: Column) -> pa.DataType:
-    """The source's type; a dictionary column comes back as its plain values."""
-    name = column.arrow_type
-    if name.startswith("dictionary<values="):
-        name = name.removeprefix("dictionary<values=").split(",")[0]
-    return pa.type_for_alias(name)

@@ -12,37 +12,69 @@ from typing import Any
 from synthray.config import DataConfig
 from synthray.data.codec import Codec, Encoded
 from synthray.data.image_codec import ImageCodec
-from synthray.data.source import LABEL, Chunk, Source, infer_image_schema, open_source
-from synthray.errors import SourceError
+from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
+from synthray.data.source import LABEL, Chunk, Source, open_source
+from synthray.data.vector_codec import VectorCodec
+from synthray.errors import SchemaError, SourceError
 
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 """Applies a function to every item, here or on a cluster; results come in the items' order."""
+
+LEARNS = "this version learns from images and from rows of numbers"
+REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
 
 
 def open_data(config: DataConfig) -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
 
+    Images go to the image codec; rows of which every column is a number or a condition, to the
+    vector codec.
+
     Raises:
         SourceError, SchemaError, StorageError.
     """
     source = open_source(config.source)
-    if config.modality not in ("auto", "image") or not source.image_columns:
-        raise SourceError(
-            f"data.source: {config.source} is read as {config.modality!r} with columns "
-            f"{source.schema.names}; this version learns from images",
-            "give a folder of images, or Parquet with an image column",
-        )
+    if config.modality in ("auto", "image") and source.image_columns:
+        return source, _image_codec(source, config)
+    if config.modality == "table" or (config.modality == "auto" and not source.image_columns):
+        return source, _vector_codec(source, config)
+    raise SourceError(
+        f"data.source: {config.source} is read as {config.modality!r} with columns "
+        f"{source.schema.names}; {LEARNS}",
+        REMEDY,
+    )
+
+
+def _image_codec(source: Source, config: DataConfig) -> ImageCodec:
     schema = infer_image_schema(source, config.schema_)
     conditions = config.conditions
     if conditions is None:
         conditions = [LABEL] if LABEL in schema.names else []
-    codec = ImageCodec(
+    return ImageCodec(
         schema.with_conditions(conditions),
         config.image_side,
         config.image_mode,
         config.max_unreadable,
     )
-    return source, codec
+
+
+def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
+    inferred = infer_table_schema(source, config.schema_)
+    schema = inferred.with_conditions(config.conditions or [])
+    others = not_numbers(source, schema)
+    if others:
+        raise SourceError(
+            f"data.source: {config.source} has columns that are neither numbers nor conditions: "
+            f"{', '.join(others)}; {LEARNS}",
+            f"name text and booleans in data.conditions, or leave the columns out; or {REMEDY}",
+        )
+    codec = VectorCodec(schema)
+    if not codec.numbers:
+        raise SchemaError(
+            f"data.conditions: {config.conditions} are all columns of {config.source}",
+            "leave at least one column of numbers to learn",
+        )
+    return codec
 
 
 def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:

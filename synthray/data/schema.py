@@ -39,6 +39,13 @@ class Column(BaseModel):
     values: tuple[bool | int | str, ...] | None = None
     arrow_type: str = Field(default="string", description="the Arrow type, as str(type)")
 
+    @property
+    def countable(self) -> bool:
+        """Whether its values can be listed, as those of a condition are."""
+        if self.kind == Kind.integer:  # whole numbers may be stored as floats
+            return "float" not in self.arrow_type and "double" not in self.arrow_type
+        return self.kind in (Kind.categorical, Kind.boolean)
+
 
 class Schema(BaseModel):
     """All columns of a source, in order."""
@@ -71,18 +78,20 @@ class Schema(BaseModel):
         """The same schema with exactly ``names`` as conditions.
 
         Raises:
-            SchemaError: an unknown column, or one that is not categorical or boolean.
+            SchemaError: an unknown column, or one that is not categorical, boolean or integer.
         """
         wanted = list(names)
         for name in wanted:
             try:
-                kind = self[name].kind
+                column = self[name]
             except SchemaError as error:
                 raise SchemaError(f"data.conditions: {error.what}", error.remedy) from None
-            if kind not in (Kind.categorical, Kind.boolean):
+            if not column.countable:
+                floats = " stored as floats" if column.kind == Kind.integer else ""
                 raise SchemaError(
-                    f"data.conditions: column {name!r} is {kind.value}, not categorical or boolean",
-                    "choose a categorical column, or correct its kind under data.schema",
+                    f"data.conditions: column {name!r} is {column.kind.value}{floats}, "
+                    "not categorical, boolean or integer",
+                    "choose a column of labels, or correct its kind under data.schema",
                 )
         columns = tuple(c.model_copy(update={"condition": c.name in wanted}) for c in self.columns)
         return Schema(columns=columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ import pyarrow.parquet as pq
 
 from synthray import storage
 from synthray.data import images
-from synthray.data.schema import Column, Kind, Schema
-from synthray.errors import NotFoundError, SchemaError, SourceError
+from synthray.errors import NotFoundError, SourceError
 
 FILES_PER_CHUNK = 512
 LABEL = "label"
@@ -187,77 +185,5 @@ def _types(schema: pa.Schema) -> dict[str, str]:
     return {name: str(kind) for name, kind in plain}
 
 
-def infer_image_schema(source: Source, corrections: dict[str, dict[str, object]]) -> Schema:
-    """The schema of an image source: its image column, and every column that can be a condition.
-
-    A column of strings, integers or booleans is categorical. Other columns are left out: an image
-    family does not model them.
-
-    Raises:
-        SchemaError: no image column, more than one, or a correction that does not fit.
-    """
-    found = source.image_columns
-    if len(found) != 1:
-        what = f"{len(found)} image columns" if found else "no image column"
-        raise SchemaError(
-            f"data.source: {source.uri} has {what} among {source.schema.names}",
-            "give one column of struct<bytes, path>, or of uint8 tensors [height, width, channels]",
-        )
-    _check_corrections(source.schema, found[0], corrections)
-    columns = []
-    for field in source.schema:
-        if field.name == found[0]:
-            columns.append(Column(name=field.name, kind=Kind.image, arrow_type="image"))
-        elif _is_discrete(field.type):
-            columns.append(
-                Column(name=field.name, kind=Kind.categorical, arrow_type=str(field.type))
-            )
-    return Schema(columns=tuple(columns))
-
-
-def _check_corrections(
-    schema: pa.Schema, image: str, corrections: dict[str, dict[str, object]]
-) -> None:
-    """Beside images there is one kind a column can have: corrections may only say so."""
-    for name, given in corrections.items():
-        if name not in schema.names:
-            close = difflib.get_close_matches(name, schema.names, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise SchemaError(
-                f"data.schema: no column named {name!r}",
-                f"{hint}the columns are: {', '.join(schema.names)}",
-            )
-        for key in given:
-            if key != "kind":
-                raise SchemaError(
-                    f"data.schema.{name}.{key}: unknown key", "the key that can be given is: kind"
-                )
-        kind = given.get("kind")
-        if name == image:
-            allowed, remedy = Kind.image, "it is the image column; leave the correction out"
-        else:
-            allowed = Kind.categorical
-            remedy = "only categorical columns can accompany images; leave the others out"
-        if kind is not None and kind != allowed:
-            raise SchemaError(f"data.schema.{name}.kind: {kind!r} beside images", remedy)
-        if name != image and not _is_discrete(schema.field(name).type):
-            raise SchemaError(
-                f"data.schema.{name}.kind: a column of {schema.field(name).type} cannot be "
-                "categorical",
-                "give a column of text, integers or booleans",
-            )
-
-
 def _is_dictionary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_dictionary(kind))
-
-
-def _is_discrete(kind: pa.DataType) -> bool:
-    if _is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-    )

@@ -26,6 +26,7 @@ from synthray.distributed.train import train
 from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
+from synthray.metrics.subjects import images_only
 from synthray.models import check_params
 from synthray.sampling.dataset import Plan, read_manifest
 
@@ -184,6 +185,7 @@ def check_run(config: Config) -> None:
     """
     check_params(config.model)
     _, codec = open_data(config.data)
+    images_only(codec)
     check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
     if config.evaluate.holdout is not None:
         open_source(config.evaluate.holdout, "evaluate.holdout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,12 @@ from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import NotFoundError, OutputTakenError, SynthRayError
-from synthray.models import check_conditions, check_params
+from synthray.models import check_params
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
-from synthray.training.loop import Hooks, Progress, new_engine
+from synthray.training.loop import Hooks, Progress, check_model, new_engine
 from synthray.training.loop import train as train_loop
 from synthray.training.pictures import picture
 
@@ -96,21 +97,14 @@ def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec,
         for name, reason in cleaning.examples:
             say(f"  {name}: {reason}")
     check_size(spec.rows, config.train.batch_size)
-    check_conditions(config.model, spec)
-    gigabytes = spec.rows * _row_bytes(spec.shape) / 1e9
+    check_model(with_conditions(config, codec), codec)
+    gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
     stream = config.data.stream == "always" or (
         config.data.stream == "auto" and gigabytes > config.data.memory_gb
     )
     where = "streams through Ray Data" if stream else "stays in memory"
     say(f"encoded to {spec.shape}, {gigabytes:.3g} GB: {where}")
     return source, codec, None if stream else encode_all(source, codec, cluster_map)
-
-
-def _row_bytes(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _existing(config: Config, name: str) -> str | None:

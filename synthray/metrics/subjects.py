@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from synthray.config import Config
-from synthray.data.codec import Encoded
+from synthray.data.codec import Codec, Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.prepare import Mapper, encode_all, fit_codec, open_data
 from synthray.data.source import open_source
@@ -35,15 +35,14 @@ def read_subjects(
     Raises:
         SourceError, SchemaError, ConditionError, StorageError: data that cannot be compared.
     """
-    source, codec = open_data(config.data)
-    if not isinstance(codec, ImageCodec):
-        raise SchemaError("data.modality: evaluation knows images", "give a source of images")
+    source, opened = open_data(config.data)
+    codec = images_only(opened)
     fit_codec(source, codec, mapper)
 
     def read(uri: str, field: str) -> Encoded:
-        opened = open_source(uri, field)
-        _check_columns(uri, opened.schema.names, codec)
-        return encode_all(opened, codec, mapper)
+        other = open_source(uri, field)
+        _check_columns(uri, other.schema.names, codec)
+        return encode_all(other, codec, mapper)
 
     real = encode_all(source, codec, mapper)
     holdout = config.evaluate.holdout
@@ -52,6 +51,17 @@ def read_subjects(
         _check_columns("the synthetic table", synthetic.column_names, codec)
         return codec, Subjects(real, codec.encode(synthetic), held)
     return codec, Subjects(real, read(synthetic, "synthetic"), held)
+
+
+def images_only(codec: Codec) -> ImageCodec:
+    """Raises: SchemaError: the rows are no images."""
+    if not isinstance(codec, ImageCodec):
+        raise SchemaError(
+            f"data.source: its rows are numbers ({', '.join(codec.schema.names)}), and evaluation "
+            "knows images yet",
+            "run the other stages by themselves: synthray train, synthray generate, synthray serve",
+        )
+    return codec
 
 
 def _check_columns(what: str, names: Collection[str], codec: ImageCodec) -> None:

@@ -27,6 +27,8 @@ from synthray.sampling.virtual import VirtualDataset
 FORMAT = 1
 GROUP_BLOCKS = 8
 """Blocks per Parquet row group."""
+FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
+"""Arrow's names of floats that Hugging Face calls otherwise."""
 
 
 class Receipt(BaseModel):
@@ -178,13 +180,14 @@ def write_parquet(sink: Any, schema: pa.Schema, batches: Iterator[pa.Table]) -> 
 
 
 def _huggingface(schema: pa.Schema) -> dict[str, str]:
-    """What makes Hugging Face `datasets` decode and show the image column."""
+    """What makes Hugging Face `datasets` decode and show the columns."""
     features: dict[str, Any] = {}
     for field in schema:
         if pa.types.is_struct(field.type):
             features[field.name] = {"_type": "Image"}
         elif not isinstance(field.type, pa.FixedShapeTensorType):
-            features[field.name] = {"dtype": str(field.type), "_type": "Value"}
+            name = str(field.type)
+            features[field.name] = {"dtype": FLOATS.get(name, name), "_type": "Value"}
         else:
             return {}
     return {"huggingface": json.dumps({"info": {"features": features}})}

@@ -69,6 +69,16 @@ class Meter:
         return self.steps * self.rows / max(time.monotonic() - self.began, 1e-9)
 
 
+def check_model(config: Config, codec: Codec) -> None:
+    """Build the config's model without memory for its weights, to see whether it fits the data.
+
+    Raises:
+        ConfigError: the family does not model such rows, or not with such settings.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        models.build(config.model, codec.spec)
+
+
 def new_engine(
     config: Config,
     codec: Codec,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 import ray
 import tiny
@@ -192,6 +193,7 @@ def test_a_missed_gate_is_told_when_everything_else_is_done(
         ("evaluate.holdout=none", "evaluate.holdout: "),
         ("model.params={widht: 3}", "did you mean 'width'"),
         ("data.conditions=[colour]", "no column named 'colour'"),
+        ("data.source=ring.parquet", "evaluation knows images yet\n  → run the other stages by "),
     ],
 )
 def test_what_cannot_be_is_told_before_ray_starts(
@@ -202,6 +204,7 @@ def test_what_cannot_be_is_told_before_ray_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
+    pq.write_table(tiny.ring(), folder / "ring.parquet")
     monkeypatch.setattr(sys, "argv", ["synthray", "run", "c.yaml", "output=never", override])
     with pytest.raises(SystemExit) as ended:
         cli.main()

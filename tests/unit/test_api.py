@@ -71,6 +71,29 @@ def test_an_artifact_is_kept_under_output_and_loads(
     assert loaded.sample(20).equals(trained.sample(20))
 
 
+def test_fit_learns_from_rows_of_numbers(tmp_path: Path) -> None:
+    pq.write_table(tiny.ring(80), tmp_path / "ring.parquet", row_group_size=32)
+    source = str(tmp_path / "ring.parquet")
+    settings = QUICK | {"data": {"conditions": ["mode"]}, "model": {"name": "gan"}}
+    artifact = synthray.fit(source, output=str(tmp_path / "run"), **settings)
+    rows = artifact.sample(30, where={"mode": 2})
+    assert rows.schema.equals(tiny.ring().schema) and set(rows["mode"].to_pylist()) == {2}
+    assert not list((tmp_path / "run").glob("samples/*"))
+    with pytest.raises(SchemaError, match=r"evaluation knows images yet\n.*synthray train"):
+        synthray.evaluate(source, rows)
+
+
+def test_a_family_that_does_not_fit_the_data_is_refused_before_it_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(tiny.ring(80), tmp_path / "ring.parquet")
+    monkeypatch.setattr(synthray.api, "encode_all", None)
+    for family in ("dcgan", "vae"):
+        settings = QUICK | {"model": {"name": family}}
+        with pytest.raises(ConfigError, match=r"not rows of shape \(4,\)"):
+            synthray.fit(str(tmp_path / "ring.parquet"), **settings)
+
+
 def test_progress_is_told(pictures: str) -> None:
     told = []
     synthray.fit(pictures, on_progress=told.append, **QUICK)

@@ -20,7 +20,7 @@ import tiny
 import typer
 from PIL import Image
 
-from synthray import cli, config
+from synthray import cli, config, models
 from synthray.artifact import Artifact
 from synthray.errors import GateError, SynthRayError
 from synthray.sampling.virtual import VirtualDataset
@@ -244,6 +244,25 @@ def test_init_without_labels_proposes_a_model_without_conditions(run, tmp_path: 
     assert made.evaluate.features == "efficientnet-lite0"
 
 
+def test_init_writes_a_config_for_parquet_of_numbers(run, tmp_path: Path) -> None:
+    words = pa.array(["a", "b"] * 32)
+    pq.write_table(tiny.ring().append_column("word", words), tmp_path / "t.parquet")
+    path = tmp_path / "c.yaml"
+    code, out, err = run("init", tmp_path / "t.parquet", "-o", path)
+    assert (code, out) == (0, "")
+    assert "64 rows of 4 numbers" in err and "condition word: 2 values: a, b" in err
+    assert f"next: synthray train {path}" in err
+    made = config.load(str(path))
+    assert made.data.conditions == ["word"] and made.data.image_side is None
+    text = path.read_text()
+    assert "#   x: continuous\n" in text and "#   n: integer\n" in text
+    assert "#   word: categorical, condition; 2 values" in text and "image_side" not in text
+    spec = tiny.vector_codec(tiny.ring()).spec
+    advised = text.split("name: ", 1)[1].split(" learn from", 1)[0].replace("#", ",").split(",")
+    for name in {word.strip() for word in advised}:
+        models.build(config.ModelConfig(name=name), spec)
+
+
 def test_names_found_in_the_data_cannot_become_config(run, tmp_path: Path) -> None:
     name = "label\nseed: 7 #"
     cells = tiny.struct([tiny.png(tiny.noise(8, 8))] * 2)
@@ -271,7 +290,7 @@ def test_init_does_not_overwrite_unless_forced(run, tmp_path: Path) -> None:
         ("empty", "holds no files"),
         ("texts", "1 files, none of them an image or Parquet"),
         ("damaged", "can be read"),
-        ("table.parquet", "learns from images"),
+        ("table.parquet", "learns from images and from rows of numbers"),
         ("false.parquet", "not a Parquet file"),
     ],
 )
@@ -280,7 +299,7 @@ def test_a_bad_source_is_told(run, tmp_path: Path, name: str, told: str) -> None
         (tmp_path / folder).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     (tmp_path / "damaged" / "a.png").write_bytes(b"no picture")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "table.parquet")
+    pq.write_table(pa.table({"a": [[1]]}), tmp_path / "table.parquet")
     (tmp_path / "false.parquet").write_bytes(b"no table")
     code, out, err = run("init", tmp_path / name, "-o", tmp_path / "c.yaml")
     assert (code, out) == (2, "")

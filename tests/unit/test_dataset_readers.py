@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+import tiny
 import yaml
 from PIL import Image
 from written import SETTINGS, small_artifact, write_dataset
@@ -79,6 +80,28 @@ def test_hugging_face_datasets_shows_the_images(
     shown = loaded[1024]["image"]
     assert isinstance(shown, Image.Image)
     assert np.array_equal(np.asarray(shown), pixels(expected)[0])
+
+
+def test_numbers_are_read_in_their_types_by_all(tmp_path: Path) -> None:
+    rows = tiny.ring()
+    half = pa.array(rows["x"].to_numpy().astype(np.float16))
+    made = tiny.vector_codec(rows.append_column("half", half), "mode")
+    settings = {"generator_widths": [16], "latent_dim": 8}
+    tiny.save_artifact(str(tmp_path / "artifact"), made, "gan", settings)
+    artifact, out = Artifact.load(str(tmp_path / "artifact")), str(tmp_path / "out")
+    write_dataset(artifact, out, SETTINGS)
+    expected = VirtualDataset(artifact, seed=5).rows(0, 2500)
+    assert ds.dataset(f"{out}/data").to_table().equals(expected)
+    assert pd.read_parquet(f"{out}/data").to_dict("records") == expected.to_pylist()
+    names = sorted(str(path) for path in Path(out, "data").glob("*.parquet"))
+    loaded = datasets.Dataset.from_parquet(names, cache_dir=str(tmp_path / "cache"))
+    types = {name: feature.dtype for name, feature in loaded.features.items()}
+    assert types == {"x": "float64", "y": "float32", "n": "int16", "mode": "int64"} | {
+        "half": "float16"
+    }
+    card = storage.read_bytes(f"{out}/README.md").decode()
+    assert "| `x` | continuous |  |" in card and "| `mode` | integer | 0, 1, 2" in card
+    assert "Not evaluated: this version evaluates images." in card
 
 
 # The card.

@@ -18,9 +18,10 @@ from synthray.artifact import Artifact
 from synthray.config import DataConfig, GenerateConfig
 from synthray.data import source as sources
 from synthray.data.codec import Encoded
+from synthray.data.inference import infer_image_schema
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.schema import Kind
-from synthray.data.source import Source, infer_image_schema, open_source
+from synthray.data.source import Source, open_source
 from synthray.errors import SchemaError, SourceError
 from synthray.sampling.virtual import VirtualDataset
 

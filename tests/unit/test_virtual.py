@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from tiny import codec, save_artifact
+from tiny import codec, ring, save_artifact, vector_codec
 
 from synthray import rng
 from synthray.artifact import Artifact
@@ -112,6 +112,20 @@ def test_other_seeds_give_other_rows(artifact: Artifact, first: pa.Table) -> Non
 def test_the_form_of_the_images_changes_nothing_else(artifact: Artifact, first: pa.Table) -> None:
     tensors = VirtualDataset(artifact, seed=3, images="tensor").rows(0, 50)
     assert tensors.drop_columns("image").equals(first.slice(0, 50).drop_columns("image"))
+
+
+def test_rows_of_numbers_are_a_virtual_dataset_too(tmp_path: Path) -> None:
+    made = vector_codec(ring(), "mode")
+    save_artifact(str(tmp_path), made, "gan", {"generator_widths": [16], "latent_dim": 8})
+    loaded = Artifact.load(str(tmp_path))
+    virtual = VirtualDataset(loaded, seed=3, where={"mode": 5})
+    whole = virtual.rows(0, 2100)
+    assert whole.schema.equals(ring().schema)
+    assert set(whole["mode"].to_pylist()) == {5}
+    assert virtual.rows(1000, 300).equals(whole.slice(1000, 300))
+    assert not VirtualDataset(loaded, seed=4).rows(0, 9).equals(whole.slice(0, 9))
+    lowest, highest = min(whole["n"].to_pylist()), max(whole["n"].to_pylist())
+    assert -3 <= lowest < highest <= 3
 
 
 # Conditions.
