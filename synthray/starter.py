@@ -134,7 +134,7 @@ NUMBERS = Sections(
   schema: {}              # corrections: {age: {kind: continuous}}; or integer, categorical
 """,
     model="""\
-  name: rpgan             # rpgan, wgan_gp, sngan and gan learn from numbers: see `synthray models`
+  name: rpgan             # rpgan, wgan_gp, sngan, gan learn from numbers: see `synthray models`
 """,
     looks="steps between looks at the samples",
     evaluate="""\
