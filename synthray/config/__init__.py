@@ -3,9 +3,10 @@
 from synthray.config.guard import GuardConfig
 from synthray.config.problems import config_error, explain
 from synthray.config.ramps import Ramp, Scheduled, ScheduledShare, ShareRamp, peak, value_at
-from synthray.config.reading import dump, load, parse
+from synthray.config.reading import changed, dump, load, parse
 from synthray.config.sections import (
     BLOCK_ROWS,
+    Change,
     ClusterConfig,
     Config,
     DataConfig,
@@ -15,12 +16,13 @@ from synthray.config.sections import (
     ModelConfig,
     ServeConfig,
     TrainConfig,
-    TuneConfig,
 )
 from synthray.config.strict import Strict
+from synthray.config.tuning import Range, TuneConfig
 
 __all__ = [
     "BLOCK_ROWS",
+    "Change",
     "ClusterConfig",
     "Config",
     "DataConfig",
@@ -30,6 +32,7 @@ __all__ = [
     "GuardConfig",
     "ModelConfig",
     "Ramp",
+    "Range",
     "Scheduled",
     "ScheduledShare",
     "ServeConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "Strict",
     "TrainConfig",
     "TuneConfig",
+    "changed",
     "config_error",
     "dump",
     "explain",

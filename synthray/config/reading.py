@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -77,6 +77,12 @@ def _cross_checks(config: Config) -> Iterable[str]:
             storage.absolute(uri)
         except UsageError as error:
             yield f"{key}: {error.what}; {error.remedy}"
+    late = [change.step for change in config.train.schedule if change.step >= config.train.steps]
+    if late:
+        yield (
+            f"train.schedule: a change at step {late[0]:,}, and train.steps is "
+            f"{config.train.steps:,}; remove it, or train longer"
+        )
     if config.evaluate.features == "inception" and not config.evaluate.weights:
         yield "evaluate.weights: missing; features 'inception' needs the weights file's path or URI"
 
@@ -89,6 +95,11 @@ def _override(tree: dict[str, Any], item: str) -> str | None:
         value = read_yaml(text)
     except yaml.YAMLError:
         return f"{key}: the value {text!r} is not valid YAML; quote it"
+    return _set(tree, key, value)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> str | None:
+    """Put a value under a dotted key; what is wrong, or None."""
     *path, last = key.split(".")
     for part in path:
         if tree.get(part) is None:
@@ -98,6 +109,19 @@ def _override(tree: dict[str, Any], item: str) -> str | None:
             return f"{key}: {part!r} holds the value {tree!r}, not a section; remove one of the two"
     tree[last] = value
     return None
+
+
+def changed(config: Config, settings: Mapping[str, Any], where: str = "config") -> Config:
+    """The config with other values under some dotted keys, checked as a whole.
+
+    Raises:
+        ConfigError: every problem, in one message.
+    """
+    tree = config.model_dump(mode="json", by_alias=True)
+    problems = [_set(tree, key, copy.deepcopy(value)) for key, value in settings.items()]
+    if any(problems):
+        raise config_error(where, [problem for problem in problems if problem])
+    return parse(tree, where=where)
 
 
 def dump(config: Config) -> str:

@@ -10,6 +10,7 @@ from synthray import rng, storage
 from synthray.config.guard import GuardConfig
 from synthray.config.ramps import ScheduledShare
 from synthray.config.strict import Strict
+from synthray.config.tuning import TuneConfig
 
 BLOCK_ROWS = 1024
 """Rows of a block, the unit of randomness and of computation (see docs/determinism.md)."""
@@ -60,6 +61,15 @@ class ModelConfig(Strict):
     params: dict[str, Any] = Field({}, description="the family's own settings")
 
 
+class Change(Strict):
+    """Other settings from a step on."""
+
+    step: int = Field(ge=1, description="the first step, counted from 0, with them")
+    set: dict[str, Any] = Field(
+        description="settings under model.params, by dotted path: {generator.lr: 1e-4}"
+    )
+
+
 class TrainConfig(Strict):
     """How long and how often; what a step does belongs to the family."""
 
@@ -75,7 +85,18 @@ class TrainConfig(Strict):
         "float32", description="of the matrix products in training; generation is float32"
     )
     max_failures: int = Field(3, ge=0, description="lost workers to survive before giving up")
+    schedule: tuple[Change, ...] = Field(
+        (), description="learning rates, penalties and the like to change in mid-training"
+    )
     guard: GuardConfig = GuardConfig()
+
+    @field_validator("schedule")
+    @classmethod
+    def _in_order(cls, value: tuple[Change, ...]) -> tuple[Change, ...]:
+        steps = [change.step for change in value]
+        if steps != sorted(set(steps)):
+            raise ValueError("must be in the order of steps, each step once")
+        return value
 
 
 class ClusterConfig(Strict):
@@ -133,12 +154,6 @@ class EvaluateConfig(Strict):
     subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
     epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
     gates: dict[str, Gate] = Field({}, description="limits of scores; a miss ends with code 3")
-
-
-class TuneConfig(Strict):
-    space: dict[str, Any] = Field({}, description="what to vary, by dotted path")
-    trials: int = Field(16, ge=1)
-    seeds: int = Field(3, ge=1)
 
 
 class ServeConfig(Strict):

@@ -100,13 +100,16 @@ def check_params(config: ModelConfig) -> Any:
     return _checked(cls, _over_defaults(cls, config.params), f"family {config.name}")
 
 
-def with_settings(model: GenerativeModel, settings: Mapping[str, Any]) -> Any:
+def with_settings(model: GenerativeModel, settings: Mapping[str, Any], config: Any = None) -> Any:
     """A model's config with some settings changed, by dotted path: {"generator.lr": 1e-4}.
+
+    Args:
+        config: the settings to start from; None: those in force.
 
     Raises:
         ConfigError: no such setting, or the networks depend on it.
     """
-    tree = model.config.model_dump(mode="json")
+    tree = (config or model.config).model_dump(mode="json")
     for path, value in settings.items():
         *sections, name = path.split(".")
         place = tree
@@ -118,15 +121,15 @@ def with_settings(model: GenerativeModel, settings: Mapping[str, Any]) -> Any:
                 f"known: {', '.join(model.config.model_dump())}",
             )
         place[name] = value
-    config = _checked(type(model.config), tree, type(model).__name__)
+    changed = _checked(type(model.config), tree, type(model).__name__)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        same = _shapes(type(model)(config, model.spec)) == _shapes(model)
+        same = _shapes(type(model)(changed, model.spec)) == _shapes(model)
     if not same:
         raise ConfigError(
             f"model.params: the networks depend on {', '.join(settings)}",
             "change only what trains them: learning rates, penalties, losses",
         )
-    return config
+    return changed
 
 
 def _shapes(model: GenerativeModel) -> dict[str, Any]:

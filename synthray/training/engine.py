@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from synthray import models, rng
+from synthray import rng
 from synthray.config import TrainConfig, value_at
 from synthray.errors import ArtifactError, NonFiniteError
 from synthray.models.base import Batch, GenerativeModel, Phase
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import average
 from synthray.training.ema import EMA
+from synthray.training.settings import Relief, in_force
 
 
 class Engine:
@@ -22,6 +22,9 @@ class Engine:
 
     Every random number of a step comes from a stream addressed by (seed, step, phase), drawn for
     the global batch: there is no random state to save, and the worker count does not change it.
+
+    Attributes:
+        relief: what the guard's returns have made of learning rates and penalties.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class Engine:
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.seed, self.rows = config, seed, rows
         self.step = 0
+        self.relief = Relief()
+        self._original = model.config
+        self._settled = (0, self.relief)
         self.ema = EMA(self.model)
         self.phases = model.phases()
         self.optimizers = {
@@ -45,6 +51,7 @@ class Engine:
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """Move every phase once; returns the terms of the losses, averaged over all workers."""
+        self._settle()
         self.model.train()
         progress = self.model.progress = self.step / self.config.steps
         terms: dict[str, Tensor] = {}
@@ -68,15 +75,16 @@ class Engine:
         told = self.model.diagnose(batch, BatchRandom(stream, self.rows, self.device))
         return dict(zip(told, average(list(told.values())), strict=True))
 
-    def change(self, settings: Mapping[str, Any]) -> None:
-        """Go on with other settings, by dotted path under model.params: learning rates, penalties.
-
-        Raises:
-            ConfigError: the family has no such setting, or the networks depend on it.
-        """
-        config = models.with_settings(self.model, settings)
+    def _settle(self) -> None:
+        """Put the settings of this step in force: they depend on the step and the relief alone."""
+        due = sum(change.step <= self.step for change in self.config.schedule)
+        if (due, self.relief) == self._settled:
+            return
+        changes = self.config.schedule[:due]
+        config = in_force(self.model, self._original, changes, self.relief)
         self.model.config = self.ema.model.config = config
         self.phases = self.model.phases()
+        self._settled = (due, self.relief)
 
     def _phase_step(self, phase: Phase, batch: Batch, random: BatchRandom) -> dict[str, Tensor]:
         half = self.config.precision == "bfloat16"

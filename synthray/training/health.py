@@ -10,20 +10,19 @@ import torch
 from torch import Tensor
 
 from synthray import rng
-from synthray.config import Ramp, peak
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec, Encoded
 from synthray.errors import CollapseError, TrainingError
 from synthray.metrics.quick import MIN_ROWS, QuickJudge, shrunk
-from synthray.models.base import Batch, OptimizerConfig
+from synthray.models.base import Batch
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import broadcast
 from synthray.training.checkpoint import Checkpoint, CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.guard import Guard, GuardState
+from synthray.training.settings import Relief
 
 log = logging.getLogger(__name__)
-PENALTIES = ("r1_gamma", "r2_gamma", "gradient_penalty")
 SAMPLE_BATCH = 250
 """Rows drawn at a time to be judged."""
 
@@ -49,7 +48,6 @@ class Watch:
         self.engine, self.codec, self.store, self.rank, self.say = engine, codec, store, rank, say
         self.config = engine.config.guard
         self.guard = Guard(self.config)
-        self._original = engine.model.config
         self._rows: list[Batch] = []
         self._cond: Tensor | None = None
         self._judge: QuickJudge | None = None
@@ -67,7 +65,7 @@ class Watch:
         """Take up the state of a checkpoint, and the settings that earlier returns left."""
         if checkpoint is not None:
             self.guard.state = GuardState.model_validate(checkpoint.guard)
-            self._apply_settings()
+            self._relieve()
         if self.on and self.rank == 0 and checkpoint is None:
             self._save_healthy([])
 
@@ -144,7 +142,7 @@ class Watch:
         healthy = self.store.healthy()
         self.engine.load_state(healthy.tensors, healthy.step)
         self.guard.returned(healthy.step, why, at)
-        self._apply_settings()
+        self._relieve()
         if self.rank == 0:
             log.warning("%s", self.state.events[-1])
             self.say(self.state.events[-1])
@@ -181,11 +179,9 @@ class Watch:
     def _save_healthy(self, history: list[dict[str, float]]) -> None:
         self.store.save_healthy(self.checkpoint(history))
 
-    def _apply_settings(self) -> None:
-        if self.state.recoveries:
-            slow = self.config.slow_down**self.state.recoveries
-            more = self.config.penalise**self.state.recoveries
-            self.engine.change(gentler(self._original, slow, more))
+    def _relieve(self) -> None:
+        done, config = self.state.recoveries, self.config
+        self.engine.relief = Relief(config.slow_down**done, config.penalise**done)
 
     @torch.no_grad()
     def _samples(self, rows: int) -> Tensor:
@@ -200,19 +196,3 @@ class Watch:
                 cond = self._cond[start : start + count].to(engine.device)
             parts.append(shrunk(engine.ema.model.sample(count, random, cond)))
         return torch.cat(parts)
-
-
-def gentler(config: Any, slow: float, more: float) -> dict[str, Any]:
-    """Settings by dotted path: learning rates times ``slow``, gradient penalties times ``more``."""
-    settings: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, OptimizerConfig):
-            settings[f"{name}.lr"] = value.lr * slow
-        elif name in PENALTIES and peak(value) > 0:
-            if isinstance(value, Ramp):
-                grown = {"first": value.first * more, "last": value.last * more}
-                settings[name] = grown | {"until": value.until}
-            else:
-                settings[name] = value * more
-    return settings

@@ -17,9 +17,10 @@ from synthray.errors import NonFiniteError, TrainingError
 from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import Rows
 from synthray.training.averaging import agree
-from synthray.training.checkpoint import CheckpointStore
+from synthray.training.checkpoint import Checkpoint, CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.health import Watch
+from synthray.training.settings import Relief, in_force
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ def check_model(config: Config, codec: Codec) -> None:
     """Build the config's model without memory for its weights, to see whether it fits the data.
 
     Raises:
-        ConfigError: the family does not model such rows, or not with such settings.
+        ConfigError: the family does not model such rows, or not with such settings; or
+            train.schedule changes what cannot be changed in mid-training.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        models.build(config.model, codec.spec)
+        model = models.build(config.model, codec.spec)
+    in_force(model, model.config, config.train.schedule, Relief())
 
 
 def new_engine(
@@ -99,6 +102,104 @@ def new_engine(
     return Engine(model, config.train, seed=config.seed, rows=rows, device=device)
 
 
+class Training:
+    """One training under way, from the newest checkpoint of its store if that has one.
+
+    Every worker holds one; rank 0 alone writes and reports.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        codec: Codec,
+        batches: Batches,
+        store: CheckpointStore,
+        hooks: Hooks,
+        *,
+        rank: int = 0,
+    ) -> None:
+        self.engine, self.codec, self.batches, self.hooks = engine, codec, batches, hooks
+        self.watch = Watch(engine, codec, store, rank, hooks.on_event)
+        self.history: list[dict[str, float]] = []
+        self.stopped = False
+        checkpoint = store.latest()
+        if checkpoint is not None:
+            engine.load_state(checkpoint.tensors, checkpoint.step)
+            self.history = checkpoint.history
+        if not agree(engine.step, engine.device):
+            # A worker of an earlier group can still have been writing. Whoever runs the workers
+            # starts them again.
+            raise RuntimeError("the workers found different checkpoints")
+        self.watch.resume(checkpoint)
+        self.watch.prepare(batches)
+        self.meter = Meter(engine.rows.total)
+
+    def advance(self, until: int) -> None:
+        """Train up to step ``until``, or to where a hook or the guard's patience stops it.
+
+        Raises:
+            TrainingError: values that are not finite, or a collapse that the guard could not mend.
+        """
+        until = min(until, self.engine.config.steps)
+        while self.engine.step < until and not self.stopped:
+            try:
+                self._until_fault(until)
+            except (NonFiniteError, _Fault) as error:
+                cause = error if isinstance(error, NonFiniteError) else None
+                self.history = self.watch.go_back(error.what, cause)
+
+    def finish(self) -> Outcome:
+        """How it ended; with the guard's verdict."""
+        return Outcome(self.history, self.watch.finish())
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that going on from here needs."""
+        return self.watch.checkpoint(self.history)
+
+    def _until_fault(self, until: int) -> None:
+        engine, config = self.engine, self.engine.config
+        source = self.batches.start_at(engine.step)
+        while engine.step < until and not self.stopped:
+            encoded = next(source)
+            x = self.codec.scale(torch.from_numpy(encoded.x).to(engine.device))
+            batch = Batch(x, torch.from_numpy(encoded.cond).to(engine.device))
+            self.watch.offer(batch)
+            terms = engine.train_step(batch)
+            self.watch.step(terms, batch)
+            self.meter.steps += 1
+            evaluate = engine.step == config.steps or engine.step % config.eval_every == 0
+            if evaluate or self.meter.steps % 10 == 0:
+                progress = self._progress(terms)
+                if self.watch.rank == 0:
+                    self.hooks.on_progress(progress)
+                if evaluate:
+                    self._evaluate(progress)
+            self._save_if_due()
+
+    def _evaluate(self, progress: Progress) -> None:
+        """Raises: _Fault."""
+        engine, watch = self.engine, self.watch
+        scores, fault = watch.evaluate(last=engine.step == engine.config.steps)
+        progress = replace(progress, terms=progress.terms | scores)
+        self.history.append({"step": engine.step, **progress.terms})
+        if fault is not None:
+            raise _Fault(fault)
+        watch.keep_if_best(self.history)
+        self.stopped = self.hooks.on_eval(progress, engine) or watch.guard.enough()
+
+    def _save_if_due(self) -> None:
+        step, config = self.engine.step, self.engine.config
+        due = step == config.steps or step % config.checkpoint_every == 0
+        if self.watch.rank == 0 and (due or self.stopped):
+            self.watch.store.save(self.checkpoint())
+
+    def _progress(self, terms: dict[str, torch.Tensor]) -> Progress:
+        engine, rate = self.engine, self.meter.rate()
+        left = (engine.config.steps - engine.step) * engine.rows.total / max(rate, 1e-9)
+        values = {name: float(term) for name, term in terms.items()}
+        return Progress(engine.step, engine.config.steps, values, rate, left)
+
+
 def train(
     engine: Engine,
     codec: Codec,
@@ -110,83 +211,13 @@ def train(
 ) -> Outcome:
     """Train ``engine`` to ``train.steps``, from the newest checkpoint of ``store`` if it has one.
 
-    Every worker runs this; rank 0 alone writes and reports.
-
     Raises:
         TrainingError: values that are not finite, or a collapse that the guard could not mend.
     """
-    watch = Watch(engine, codec, store, rank, hooks.on_event)
-    history: list[dict[str, float]] = []
-    checkpoint = store.latest()
-    if checkpoint is not None:
-        engine.load_state(checkpoint.tensors, checkpoint.step)
-        history = checkpoint.history
-    if not agree(engine.step, engine.device):
-        # A worker of an earlier group can still have been writing. Whoever runs the workers
-        # starts them again.
-        raise RuntimeError("the workers found different checkpoints")
-    watch.resume(checkpoint)
-    watch.prepare(batches)
-    meter = Meter(engine.rows.total)
-    while engine.step < engine.config.steps:
-        try:
-            stopped = _until_fault(engine, codec, batches, watch, hooks, meter, history)
-        except (NonFiniteError, _Fault) as error:
-            cause = error if isinstance(error, NonFiniteError) else None
-            history[:] = watch.go_back(error.what, cause)
-            continue
-        if stopped:
-            break
-    return Outcome(history, watch.finish())
+    training = Training(engine, codec, batches, store, hooks, rank=rank)
+    training.advance(engine.config.steps)
+    return training.finish()
 
 
 class _Fault(TrainingError):
     """The guard found training collapsed."""
-
-
-def _until_fault(
-    engine: Engine,
-    codec: Codec,
-    batches: Batches,
-    watch: Watch,
-    hooks: Hooks,
-    meter: Meter,
-    history: list[dict[str, float]],
-) -> bool:
-    """Train on to the end; whether somebody asked to stop before it."""
-    config = engine.config
-    source = batches.start_at(engine.step)
-    while engine.step < config.steps:
-        encoded = next(source)
-        x = codec.scale(torch.from_numpy(encoded.x).to(engine.device))
-        batch = Batch(x, torch.from_numpy(encoded.cond).to(engine.device))
-        watch.offer(batch)
-        terms = engine.train_step(batch)
-        watch.step(terms, batch)
-        meter.steps += 1
-        last = engine.step == config.steps
-        evaluate = last or engine.step % config.eval_every == 0
-        progress = _progress(engine, terms, meter) if evaluate or meter.steps % 10 == 0 else None
-        if progress is not None and watch.rank == 0:
-            hooks.on_progress(progress)
-        stop = False
-        if evaluate and progress is not None:
-            scores, fault = watch.evaluate(last=last)
-            progress = replace(progress, terms=progress.terms | scores)
-            history.append({"step": engine.step, **progress.terms})
-            if fault is not None:
-                raise _Fault(fault)
-            watch.keep_if_best(history)
-            stop = hooks.on_eval(progress, engine) or watch.guard.enough()
-        if watch.rank == 0 and (last or stop or engine.step % config.checkpoint_every == 0):
-            watch.store.save(watch.checkpoint(history))
-        if stop:
-            return True
-    return False
-
-
-def _progress(engine: Engine, terms: dict[str, torch.Tensor], meter: Meter) -> Progress:
-    rate = meter.rate()
-    left = (engine.config.steps - engine.step) * engine.rows.total / max(rate, 1e-9)
-    values = {name: float(term) for name, term in terms.items()}
-    return Progress(engine.step, engine.config.steps, values, rate, left)

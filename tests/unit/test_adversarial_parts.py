@@ -28,6 +28,7 @@ from synthray.models.regularizers import (
 from synthray.models.residual import SelfAttention
 from synthray.rng import BatchRandom, Rows
 from synthray.training.engine import Engine
+from synthray.training.settings import Relief
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"latent_dim": 5, "width": 4, "critic_width": 4}
@@ -45,8 +46,9 @@ def build(name: str, spec: DataSpec = IMAGES, **params: Any) -> AdversarialModel
     return model
 
 
-def engine_of(model: AdversarialModel, steps: int = 100) -> Engine:
-    return Engine(model, TrainConfig(steps=steps, batch_size=8), seed=0, rows=Rows.all(8))
+def engine_of(model: AdversarialModel, steps: int = 100, **settings: Any) -> Engine:
+    config = TrainConfig.model_validate({"steps": steps, "batch_size": 8, **settings})
+    return Engine(model, config, seed=0, rows=Rows.all(8))
 
 
 def batch_of(spec: DataSpec = IMAGES) -> Batch:
@@ -217,18 +219,32 @@ def test_a_section_keeps_the_familys_defaults_beside_what_is_given() -> None:
 
 def test_settings_change_in_mid_training_and_structure_does_not() -> None:
     model = build("rpgan")
-    engine = engine_of(model)
+    changes = [
+        {"step": 1, "set": {"generator.lr": 1e-6, "r1_gamma": 7.0}},
+        {"step": 2, "set": {"r1_gamma": 3.0}},
+    ]
+    engine = engine_of(model, schedule=changes)
     engine.train_step(batch_of())
-    engine.change({"generator.lr": 1e-6, "r1_gamma": 7.0})
+    assert engine.optimizers["generator"].param_groups[0]["lr"] > 1e-6
     engine.train_step(batch_of())
-    assert engine.optimizers["generator"].param_groups[0]["lr"] < 1e-6
+    assert engine.optimizers["generator"].param_groups[0]["lr"] <= 1e-6
     assert model.config.r1_gamma == 7.0
-    with pytest.raises(ConfigError, match="depend on width"):
-        engine.change({"width": 8})
-    with pytest.raises(ConfigError, match="no such setting"):
-        engine.change({"generator.speed": 8})
-    with pytest.raises(ConfigError, match=r"generator\.lr"):
-        engine.change({"generator.lr": -1.0})
+    engine.relief = Relief(slow=0.1, more=2.0)
+    engine.train_step(batch_of())
+    assert model.config.generator.lr == pytest.approx(1e-7)
+    assert model.config.r1_gamma == 6.0
+    engine.step = 0  # as a return to an early checkpoint makes it
+    engine.train_step(batch_of())
+    assert model.config.generator.lr == pytest.approx(
+        0.1 * models.family("rpgan").Config().generator.lr
+    )
+    for settings, told in (
+        ({"width": 8}, "depend on width"),
+        ({"generator.speed": 8}, "no such setting"),
+        ({"generator.lr": -1.0}, r"generator\.lr"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            models.with_settings(model, settings)
 
 
 # --- augmentation ------------------------------------------------------------------------------

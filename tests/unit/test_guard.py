@@ -18,8 +18,8 @@ from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.guard import Guard, GuardState
-from synthray.training.health import gentler
 from synthray.training.loop import Hooks, Outcome, train
+from synthray.training.settings import gentler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -242,17 +242,18 @@ def test_returns_are_bounded_and_the_last_error_is_clear(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("lr", [0.3, 3.0])
 def test_a_collapsed_training_never_ends_as_a_success(lr: float, tmp_path: Path) -> None:
-    """Rates a thousand times too high: mended, or stopped with a verdict."""
+    """Rates a thousand times too high: mended, stopped with an error, or called `rising`, which is
+    no success. Which of them depends on the last bits of the processor's arithmetic.
+    """
     try:
         _, outcome = run(config_of(lr), tmp_path)
     except TrainingError as error:
         assert isinstance(error, CollapseError | NonFiniteError)
         assert "learning rate" in error.remedy
         return
-    assert outcome.guard["verdict"] in ("recovered", "rising")
-    assert outcome.guard["recoveries"] > 0
-    if outcome.guard["verdict"] == "recovered":
-        assert outcome.history[-1]["coverage"] > 0.15
+    covered = outcome.history[-1]["coverage"] >= 0.2 * outcome.guard["coverage_of_real"]
+    assert covered == (outcome.guard["verdict"] in ("healthy", "recovered"))
+    assert covered or "train longer" in outcome.guard["events"][-1]
 
 
 def test_gentler_settings_lower_rates_and_raise_the_penalties_in_use() -> None:
