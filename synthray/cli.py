@@ -107,6 +107,24 @@ def train(
 
 
 @app.command()
+def tune(
+    config: ConfigPath, overrides: Overrides = None, address: Address = None, as_json: Json = False
+) -> None:
+    """Search tune.space for settings that train stably; an interrupted search goes on."""
+    from synthray.tuning.report import shown
+
+    settings = _load(config, overrides, address)
+    pipeline = _pipeline()
+    with _cluster(settings):
+        tuning = pipeline.run_tune(settings, screen)
+    for line in shown(settings, tuning):
+        screen.say(line)
+    place = settings.place("tune", "best.yaml")
+    _result(as_json, {"config": place, **tuning.model_dump(mode="json")}, place)
+    screen.say(f"next: synthray train {place}")
+
+
+@app.command()
 def adapt(
     config: ConfigPath,
     base: Annotated[str, typer.Option(help="the trained artifact to adapt, local or s3://")],
@@ -250,7 +268,9 @@ def run(config: ConfigPath, overrides: Overrides = None, address: Address = None
 
 @app.command()
 def submit(
-    stage: Annotated[str, typer.Argument(help="train, adapt, generate, evaluate, serve, pipeline")],
+    stage: Annotated[
+        str, typer.Argument(help="train, tune, adapt, generate, evaluate, serve, pipeline")
+    ],
     config: ConfigPath,
     address: Annotated[str, typer.Option(help="the cluster's dashboard, http://HOST:8265")],
     overrides: Overrides = None,

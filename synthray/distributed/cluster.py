@@ -24,6 +24,8 @@ from synthray.errors import ClusterError
 
 OBJECT_STORE_BYTES = 1 << 30
 ANSWER_SECONDS = 10
+SPARE_CPUS = 1
+"""A private cluster has one more than there are: tasks that feed the workers must find a place."""
 NOISE = (
     # Ray Data, about every pool of actors that it starts.
     "ray-project/ray/issues/53727",
@@ -51,6 +53,13 @@ def connect(config: ClusterConfig) -> Iterator[None]:
     cluster = _running(address) if address else _private(config)
     with without_lines(NOISE), cluster:
         yield
+
+
+def offered_cpus(config: ClusterConfig) -> int | None:
+    """The processors of a private cluster; None on a running one, which may grow."""
+    if config.address or os.environ.get("RAY_ADDRESS"):
+        return None
+    return int(ray.cluster_resources().get("CPU", 1)) - SPARE_CPUS
 
 
 @cache
@@ -98,8 +107,7 @@ def _private(config: ClusterConfig) -> Iterator[None]:
         # clusters of the same user start.
         os.environ["RAY_AUTH_TOKEN"] = _token()
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    # One more CPU than the workers use: tasks that feed them must find a place.
-    cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + 1
+    cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + SPARE_CPUS
     try:
         with _starting(
             "a private Ray could not be started on this machine",

@@ -23,12 +23,14 @@ from synthray.distributed.evaluate import evaluate, refresh_card
 from synthray.distributed.generate import generate
 from synthray.distributed.serve import direct_opener, running_endpoint, serve_until_interrupted
 from synthray.distributed.train import train
+from synthray.distributed.tune import tune
 from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.subjects import images_only
 from synthray.models import check_params
 from synthray.sampling.dataset import Plan, read_manifest
+from synthray.tuning.report import Tuning
 
 __all__ = [
     "check_run",
@@ -40,6 +42,7 @@ __all__ = [
     "run_generate",
     "run_serve_check",
     "run_train",
+    "run_tune",
     "serve_until_interrupted",
 ]
 
@@ -57,6 +60,12 @@ def run_train(config: Config, screen: Screen) -> str:
 def run_adapt(config: Config, base: str, screen: Screen) -> str:
     """Adapt the artifact at ``base`` to the config's data; returns the adapted one's digest."""
     return run_train(adapting(config, base), screen)
+
+
+def run_tune(config: Config, screen: Screen) -> Tuning:
+    """Search the config's space; see `synthray.distributed.tune`."""
+    with screen.bar("tuning", "steps") as bar:
+        return tune(config, bar, screen.say)
 
 
 def run_generate(

@@ -22,6 +22,7 @@ from synthray.errors import ClusterError, GateError, SynthRayError, UsageError
 
 JOBS = {
     "train": "train",
+    "tune": "tune",
     "adapt": "adapt",
     "generate": "generate",
     "evaluate": "evaluate",

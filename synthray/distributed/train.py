@@ -67,7 +67,7 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     if config.model.name != "adgan":  # whose settings are whole only when the data is known
         check_params(config.model)
     storage.preflight(config.output)
-    source, codec, data = _prepare(config, say)
+    source, codec, data = prepare(config, say)
     config = with_conditions(config, codec)
     name = fingerprint(config, codec, data if data is not None else source)
     existing = _existing(config, name)
@@ -87,7 +87,12 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     return Artifact.load(config.place("artifact"), trust=[config.model.name]).digest
 
 
-def _prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, Encoded | None]:
+def prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, Encoded | None]:
+    """Open the data, fit its codec on the cluster, and encode it; None where it has to stream.
+
+    Raises:
+        SourceError, SchemaError, ConfigError: the data, or settings that do not fit it.
+    """
     source, codec = open_data(config.data)
     say(f"{source.rows:,} rows at {source.uri}")
     fit_codec(source, codec, cluster_map)

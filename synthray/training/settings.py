@@ -1,4 +1,4 @@
-"""The settings in force at a step: the run's own, its schedule's, and what the guard left of them."""
+"""The settings in force at a step: the run's own, its schedule, and what the guard left of them."""
 
 from __future__ import annotations
 

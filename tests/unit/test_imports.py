@@ -23,6 +23,7 @@ ORDER = [
     ("artifact",),
     ("sampling",),
     ("adapting",),
+    ("tuning",),
     ("serving", "console", "starter", "diagnosis", "api"),
     ("distributed",),
     ("cli",),

@@ -1,0 +1,149 @@
+"""The space that is searched: which keys may vary, what is sampled, and whether all of it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from synthray import models
+from synthray.config import Config, Ramp, Range, changed, config_error
+from synthray.data.batches import check_size
+from synthray.data.codec import Codec
+from synthray.errors import ConfigError
+from synthray.training.loop import check_model
+
+PARAMS = "model.params."
+TUNABLE = ("model.name", PARAMS, "train.batch_size", "train.ema_decay", "train.precision")
+"""Keys and the beginnings of keys. Steps are not among them: trials are compared at equal steps."""
+
+Sampled = Mapping[str, float | int]
+"""By dotted path: a number of a range, or the index of a choice."""
+
+
+def settings_of(config: Config, sampled: Sampled) -> dict[str, Any]:
+    """The values that sampled numbers stand for, by dotted path."""
+    found: dict[str, Any] = {}
+    for path, value in sampled.items():
+        values = config.tune.space[path]
+        if not isinstance(values, Range):
+            found[path] = values[int(value)]
+        else:
+            found[path] = int(value) if values.integer else float(value)
+    return found
+
+
+def clipped(config: Config, sampled: Sampled) -> dict[str, float | int]:
+    """Numbers that left their ranges, brought back to the nearer end."""
+    found: dict[str, float | int] = {}
+    for path, value in sampled.items():
+        values = config.tune.space[path]
+        if isinstance(values, Range):
+            value = min(max(value, values.low), values.high)
+        found[path] = value
+    return found
+
+
+def tunable(path: str) -> bool:
+    """Whether a dotted path may vary."""
+    return any(path == key or path.startswith(key.rstrip(".") + ".") for key in TUNABLE)
+
+
+def candidates(config: Config, path: str) -> list[Any]:
+    """All choices of a path, or the ends of its range."""
+    values = config.tune.space[path]
+    if not isinstance(values, Range):
+        return list(values)
+    ends = (values.low, values.high)
+    return [int(end) if values.integer else end for end in ends]
+
+
+def check_space(config: Config, codec: Codec) -> None:
+    """Try every choice and both ends of every range, one at a time, beside the config's settings.
+
+    Raises:
+        ConfigError: every problem of the tune section, in one message.
+    """
+    problems = list(_problems(config))
+    for path in config.tune.space:
+        if not tunable(path):
+            keys = ", ".join(key + "…" if key.endswith(".") else key for key in TUNABLE)
+            problems.append(f"tune.space.{path}: cannot vary; what can: {keys}")
+            continue
+        for value in candidates(config, path):
+            try:
+                _check_one(config, codec, path, value)
+            except ConfigError as error:
+                problems.append(f"tune.space.{path}: {value!r} does not work: {error.what}")
+    if problems:
+        raise config_error("tune", problems)
+
+
+def _problems(config: Config) -> Iterator[str]:
+    tune, guard = config.tune, config.train.guard
+    if not tune.space:
+        yield (
+            "tune.space: empty; name what to vary, such as "
+            "{model.params.generator.lr: {low: 1e-5, high: 1e-2, log: true}}"
+        )
+    if config.model.name == "adgan":
+        yield "model.name: adgan adapts an artifact; tune a family that trains from nothing"
+    if not guard.enabled:
+        yield "train.guard.enabled: false; trials are judged by the guard's scores, set it to true"
+    if config.train.eval_every > config.train.steps:
+        yield (
+            f"train.eval_every: {config.train.eval_every:,} exceeds train.steps = "
+            f"{config.train.steps:,}; trials are compared at evaluations, set it to a tenth"
+        )
+    if tune.grace is not None and tune.grace < burn_in(config):
+        yield (
+            f"tune.grace: {tune.grace:g} is less than the burn-in, {burn_in(config):g} of the "
+            "training; leave it out, or shorten the ramps (until)"
+        )
+    if tune.scheduler == "pbt":
+        if config.train.schedule:
+            yield "train.schedule: pbt finds one; leave it out, or choose another tune.scheduler"
+        if tune.trials < 2:
+            yield "tune.trials: 1; pbt needs a population, at least 2, better 8"
+
+
+def _check_one(config: Config, codec: Codec, path: str, value: Any) -> None:
+    tried = changed(config, {path: value}, where=f"{path}={value!r}")
+    models.check_params(tried.model)
+    check_model(tried, codec)
+    check_size(codec.spec.rows, tried.train.batch_size)
+    if config.tune.scheduler == "pbt":
+        if not path.startswith(PARAMS):
+            raise ConfigError("pbt varies in mid-training, and only model.params can", "")
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = models.build(config.model, codec.spec)
+        models.with_settings(model, {path.removeprefix(PARAMS): value})
+
+
+def burn_in(config: Config) -> float:
+    """The longest burn-in of the config and of all that the space allows, as a share of the
+    training: until when the slowest ramp of a penalty, a beta or the EMA moves.
+    """
+    tried = [config]
+    for path in config.tune.space:
+        if tunable(path):
+            tried += [changed(config, {path: value}) for value in candidates(config, path)]
+    return max(
+        (
+            ramp.until
+            for one in tried
+            for part in (models.check_params(one.model), one.train)
+            for ramp in _ramps(part)
+        ),
+        default=0.0,
+    )
+
+
+def _ramps(part: Any) -> Iterator[Ramp]:
+    if isinstance(part, Ramp):
+        yield part
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from _ramps(getattr(part, name))
