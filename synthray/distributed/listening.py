@@ -20,10 +20,19 @@ class Listener:
         show: given (steps done, steps in all, a line) after every report of a trial.
         say: given a line when a trial has ended.
         trials, steps: how many there will be, and how long each is.
+        unchanged: what a trial with no settings of its own is called.
     """
 
-    def __init__(self, show: Show, say: Callable[[str], None], trials: int, steps: int) -> None:
+    def __init__(
+        self,
+        show: Show,
+        say: Callable[[str], None],
+        trials: int,
+        steps: int,
+        unchanged: str = "the config",
+    ) -> None:
         self.show, self.say, self.trials, self.steps = show, say, trials, steps
+        self.unchanged = unchanged
 
     def reported(self, trials: list[Any]) -> None:
         """The trials so far, of which one has reported."""
@@ -45,7 +54,7 @@ class Listener:
         row = (trial.last_result or {}).get("row")
         if row:
             found = TrialRow.model_validate(row)
-            settings = settings_told(found.lineage.now) or "the config"
+            settings = settings_told(found.lineage.now) or self.unchanged
             self.say(f"trial {found.number} ({settings}): {told(found.score)}")
 
 

@@ -123,10 +123,7 @@ def perturb_every(config: Config) -> int:
 
 def population(config: Config) -> dict[str, Any]:
     """The parameter space of population-based training: every trial draws its own start."""
-    return {
-        "number": tune.grid_search(list(range(config.tune.trials))),
-        "sampled": {path: _domain(values) for path, values in config.tune.space.items()},
-    }
+    return {"sampled": {path: _domain(values) for path, values in config.tune.space.items()}}
 
 
 def drawn_at_random(config: Config) -> BasicVariantGenerator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Job:
 
 
 class TrialActor(tune.Trainable):
-    """One trial; its config has a ``number``, and ``sampled`` values or none, and ``seeds`` or not.
+    """One trial; its config has ``sampled`` values or none, and may have ``seeds`` of its own.
 
     Reports after every evaluation: ``step``, the score's figures, and the whole `TrialRow` as JSON.
     """
@@ -93,8 +93,8 @@ class TrialActor(tune.Trainable):
                 config,
                 job.codec,
                 job.data,
-                self._seeds(),
-                settings_of(job.config, self._asked.get("sampled", {})),
+                _seeds(job, self._asked),
+                _settings(job, self._asked),
                 self._place,
                 saved,
                 self._device,
@@ -102,23 +102,10 @@ class TrialActor(tune.Trainable):
         except SynthRayError as error:
             self._why = error.what  # Trying again is no use: the trial has failed.
 
-    def _seeds(self) -> Sequence[int]:
-        first, count = self._job.config.seed, self._job.config.tune.seeds
-        seeds: Sequence[int] = self._asked.get("seeds") or range(first, first + count)
-        return seeds
-
     def _row(self) -> TrialRow:
-        number = int(self._asked["number"])
+        number = number_of(self.trial_id, self._asked)
         if self._trial is None:
-            settings = settings_of(self._job.config, self._asked.get("sampled", {}))
-            return TrialRow(
-                number=number,
-                ended="failed",
-                step=0,
-                lineage=Lineage(settings=settings),
-                seeds=[given_up(seed, self._why) for seed in self._seeds()],
-                why=self._why,
-            )
+            return failed(self._job, number, self._asked, self._why)
         results = self._trial.results()
         ended = "gave up" if all(seed.why for seed in results) else "finished"
         return TrialRow(
@@ -130,15 +117,33 @@ class TrialActor(tune.Trainable):
         )
 
 
-def given_up(seed: int, why: str) -> SeedResult:
-    """The result of a seed that never trained."""
-    return SeedResult(
-        seed=seed,
+def number_of(trial_id: str, asked: Mapping[str, Any]) -> int:
+    """A trial's number: what our searcher gave it, or where Ray's own counter stood. Not all have
+    the first, for population-based training copies it with everything else.
+    """
+    return int(asked["number"]) if "number" in asked else int(trial_id.rpartition("_")[2])
+
+
+def _seeds(job: Job, asked: Mapping[str, Any]) -> Sequence[int]:
+    first, count = job.config.seed, job.config.tune.seeds
+    seeds: Sequence[int] = asked.get("seeds") or range(first, first + count)
+    return seeds
+
+
+def _settings(job: Job, asked: Mapping[str, Any]) -> dict[str, Any]:
+    return settings_of(job.config, asked.get("sampled", {}))
+
+
+def failed(job: Job, number: int, asked: Mapping[str, Any], why: str) -> TrialRow:
+    """The row of a trial that never trained."""
+    never = {"step": 0, "verdict": "stopped", "coverage": 0.0, "distance": WORST, "seconds": 0.0}
+    return TrialRow(
+        number=number,
+        ended="failed",
         step=0,
-        verdict="stopped",
-        coverage=0.0,
-        distance=WORST,
-        seconds=0.0,
-        success=False,
+        lineage=Lineage(settings=_settings(job, asked)),
+        seeds=[
+            SeedResult(seed=seed, success=False, why=why, **never) for seed in _seeds(job, asked)
+        ],
         why=why,
     )

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -23,9 +21,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from synthray import storage
 from synthray.config import Config
-from synthray.distributed.cluster import offered_cpus
-from synthray.distributed.failures import unwrapped
-from synthray.distributed.listening import Listener, Listening, Show, listening
+from synthray.distributed.listening import Listener, Show
 from synthray.distributed.searching import (
     drawn_at_random,
     grace_steps,
@@ -34,7 +30,8 @@ from synthray.distributed.searching import (
     scheduler_of,
 )
 from synthray.distributed.train import prepare
-from synthray.distributed.trials import Job, TrialActor, given_up
+from synthray.distributed.trials import Job
+from synthray.distributed.tuner import run_trials
 from synthray.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -54,23 +51,11 @@ from synthray.tuning.report import (
     told,
     trials_table,
 )
-from synthray.tuning.space import check_space, settings_of
+from synthray.tuning.space import check_space
 from synthray.tuning.trial import Lineage
 
 SEARCH, FRESH = "trials", "fresh"
 """Names of Ray Tune's two runs: the search, and the best once more on fresh seeds."""
-SETTINGS = {
-    # Ctrl-C belongs to the command line.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # The table and the picture are ours.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Ray's new output goes to stdout, silent or not.
-    "RAY_AIR_NEW_OUTPUT": "0",
-    # Relative paths of a config mean the folder it was started in.
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # What a killed driver can lose of finished trials, in seconds.
-    "TUNE_GLOBAL_CHECKPOINT_S": "5",
-}
 
 
 def tune(
@@ -168,12 +153,12 @@ def _search(job: Job, show: Show, say: Callable[[str], None]) -> list[TrialRow]:
     search: BasicVariantGenerator | OptunaSearch
     if config.tune.scheduler == "pbt":
         random.seed(config.seed)  # Ray's copies are drawn from it
-        space, samples, search = population(config), 1, drawn_at_random(config)
+        space, search = population(config), drawn_at_random(config)
     else:
-        space, samples, search = {}, config.tune.trials, optuna_search(config)
-    options = {"scheduler": scheduler, "search_alg": search, "num_samples": samples}
+        space, search = {}, optuna_search(config)
+    options = {"scheduler": scheduler, "search_alg": search, "num_samples": config.tune.trials}
     listener = Listener(show, say, config.tune.trials, config.train.steps)
-    rows = _run(job, SEARCH, space, options, listener)
+    rows = run_trials(job, SEARCH, space, options, listener)
     if not any(row.is_baseline for row in rows) and config.tune.scheduler != "pbt":
         raise ClusterError("the search lost its first trial", "delete OUTPUT/tune and start again")
     return rows
@@ -191,115 +176,10 @@ def _replay(
     """The best settings once more, as `synthray train` will follow them, a trial a seed."""
     say(f"trying the best on fresh seeds: {', '.join(map(str, seeds))}")
     settled = Job(job.config, job.codec, job.data, lineage)
-    space = {
-        "number": ray_tune.grid_search(list(range(len(seeds)))),
-        "seeds": ray_tune.sample_from(_Nth(seeds)),
-    }
+    space = {"seeds": ray_tune.grid_search([[seed] for seed in seeds])}
     options = {"search_alg": BasicVariantGenerator(), "num_samples": 1}
-    listener = Listener(show, say, len(seeds), job.config.train.steps)
-    return _run(settled, FRESH, space, options, listener)
-
-
-class _Nth:
-    """The seed that belongs to a trial's number."""
-
-    def __init__(self, seeds: list[int]) -> None:
-        self.seeds = seeds
-
-    def __call__(self, asked: Any) -> list[int]:
-        return [self.seeds[asked["number"]]]
-
-
-def _run(
-    job: Job, name: str, space: dict[str, Any], options: dict[str, Any], listener: Listener
-) -> list[TrialRow]:
-    """One run of Ray Tune, begun or gone on with; its trials by number."""
-    config, cluster = job.config, job.config.cluster
-    filesystem, path = storage.filesystem(config.place("tune", "ray"))
-    for package in ("ray.tune", "ray.train"):
-        logging.getLogger(package).setLevel(logging.ERROR)
-    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
-    needed = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
-    trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(TrialActor, job=job), {k: v for k, v in needed.items() if v}
-    )
-    with unwrapped(), listening(listener):
-        if ray_tune.Tuner.can_restore(f"{path}/{name}", storage_filesystem=filesystem):
-            listener.say("going on with the trials that are there")
-            tuner = ray_tune.Tuner.restore(
-                f"{path}/{name}",
-                trainable=trainable,
-                resume_errored=True,
-                storage_filesystem=filesystem,
-            )
-        else:
-            tuner = ray_tune.Tuner(
-                trainable,
-                param_space=space,
-                tune_config=ray_tune.TuneConfig(
-                    max_concurrent_trials=_concurrent(config),
-                    reuse_actors=True,
-                    trial_dirname_creator=_folder_of,
-                    **options,
-                ),
-                run_config=ray_tune.RunConfig(
-                    name=name,
-                    storage_path=path,
-                    storage_filesystem=filesystem,
-                    verbose=0,
-                    callbacks=[Listening()],
-                    failure_config=ray_tune.FailureConfig(max_failures=config.train.max_failures),
-                    checkpoint_config=ray_tune.CheckpointConfig(
-                        # Population-based training reads the checkpoints of others.
-                        num_to_keep=4 if config.tune.scheduler == "pbt" else 1,
-                        checkpoint_frequency=_checkpoint_every(config),
-                    ),
-                ),
-            )
-        results = tuner.fit()
-    return sorted(
-        (_row_of(job, results[i]) for i in range(len(results))), key=lambda row: row.number
-    )
-
-
-def _folder_of(trial: Any) -> str:
-    return f"trial-{trial.config['number']}-{trial.trial_id}"
-
-
-def _concurrent(config: Config) -> int | None:
-    """Trials at a time; on a running cluster Ray decides, and its autoscaler with it."""
-    if config.tune.concurrent is not None:
-        return config.tune.concurrent
-    offered = offered_cpus(config.cluster)
-    return None if offered is None else max(offered // config.cluster.cpus_per_worker, 1)
-
-
-def _checkpoint_every(config: Config) -> int:
-    """In evaluations."""
-    return max(config.train.checkpoint_every // config.train.eval_every, 1)
-
-
-def _row_of(job: Job, result: Any) -> TrialRow:
-    asked, found = result.config, (result.metrics or {}).get("row")
-    if found is not None:
-        row = TrialRow.model_validate(found)
-        if row.ended != "running":
-            return row
-        if result.error is None:
-            return row.model_copy(update={"ended": "stopped early"})
-        return row.model_copy(update={"ended": "failed", "why": str(result.error)})
-    why = str(result.error or "it never reported")
-    lineage = job.lineage or Lineage(settings=settings_of(job.config, asked.get("sampled", {})))
-    first = job.config.seed
-    seeds = asked.get("seeds") or range(first, first + job.config.tune.seeds)
-    return TrialRow(
-        number=asked["number"],
-        ended="failed",
-        step=0,
-        lineage=lineage,
-        seeds=[given_up(seed, why) for seed in seeds],
-        why=why,
-    )
+    listener = Listener(show, say, len(seeds), job.config.train.steps, "the best")
+    return run_trials(settled, FRESH, space, options, listener)
 
 
 def _write_trials(config: Config, tuning: Tuning) -> None:
