@@ -72,6 +72,7 @@ def _inside(annotation: Any, key: str) -> Any:
         annotation = typing.get_args(annotation)[1]
     else:
         annotation = None
+    annotation = _bare(annotation)
     parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     plain = [_bare(part) for part in parts if part is not types.NoneType]
     return next((part for part in plain if _is_section(part)), next(iter(plain), None))
