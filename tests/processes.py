@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,13 @@ def marked(mark: str) -> list[int]:
         except OSError:  # gone since, or somebody else's
             continue
     return found
+
+
+def end_all(mark: str) -> None:
+    """Kill the processes with this word in their environment."""
+    for pid in marked(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def until(

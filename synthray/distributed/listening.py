@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 
+from synthray.distributed.trials import number_of
 from synthray.tuning.report import TrialRow, settings_told, told
 
 Show = Callable[[int, int, str], None]
@@ -57,6 +58,10 @@ class Listener:
             settings = settings_told(found.lineage.now) or self.unchanged
             self.say(f"trial {found.number} ({settings}): {told(found.score)}")
 
+    def lost(self, trial: Any) -> None:
+        number = number_of(trial.trial_id, trial.config)
+        self.say(f"trial {number}: its process died; it goes on from its last checkpoint")
+
 
 _listeners: list[Listener] = []
 """Ray pickles its callbacks, and what people look at cannot be: it waits here."""
@@ -80,6 +85,10 @@ class Listening(tune.Callback):
     ) -> None:
         for listener in _listeners:
             listener.reported(trials)
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        for listener in _listeners:
+            listener.lost(trial)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         for listener in _listeners:

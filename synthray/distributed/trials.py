@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
 
 from synthray.config import Config
 from synthray.data.codec import Codec, Encoded
@@ -19,6 +21,9 @@ from synthray.tuning.objective import WORST, SeedResult
 from synthray.tuning.report import TrialRow
 from synthray.tuning.space import settings_of
 from synthray.tuning.trial import Lineage, Trial
+
+CHECKPOINT_SECONDS = 10.0
+"""What a lost trial has to train again, about."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class TrialActor(tune.Trainable):
             self._trial.advance()
         row = self._row()
         found = row.score
+        due = time.monotonic() - self._saved >= CHECKPOINT_SECONDS
         return {
+            SHOULD_CHECKPOINT: due and row.ended == "running",
             "step": row.step,
             "done": row.ended != "running",
             "objective": found.objective,
@@ -72,6 +79,7 @@ class TrialActor(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self._saved = time.monotonic()
         if self._trial is not None:
             self._trial.save(Path(checkpoint_dir))
 
@@ -85,6 +93,7 @@ class TrialActor(tune.Trainable):
     def _start(self, saved: Path | None = None) -> None:
         """From nothing, or from a checkpoint: this trial's, or that of one it is to follow."""
         self.cleanup()
+        self._saved = time.monotonic()
         self._place = Path(tempfile.mkdtemp(prefix="synthray-trial-"))
         job, self._why, self._trial = self._job, "", None
         try:

@@ -26,9 +26,13 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # Relative paths of a config mean the folder it was started in.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # What a killed driver can lose of finished trials, in seconds.
-    "TUNE_GLOBAL_CHECKPOINT_S": "5",
+    # Seconds between snapshots of which trials there are and what they reported.
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",
 }
+KEPT = 3
+"""Checkpoints of a trial: they are some seconds apart, so that one that the last snapshot named is
+still there when a killed driver comes back.
+"""
 
 
 def run_trials(
@@ -38,7 +42,8 @@ def run_trials(
     config, cluster = job.config, job.config.cluster
     filesystem, path = storage.filesystem(config.place("tune", "ray"))
     for package in ("ray.tune", "ray.train"):
-        logging.getLogger(package).setLevel(logging.ERROR)
+        # Of a lost trial our own line tells.
+        logging.getLogger(package).setLevel(logging.CRITICAL)
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     needed = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
     trainable = ray_tune.with_resources(
@@ -71,9 +76,9 @@ def run_trials(
                     callbacks=[Listening()],
                     failure_config=ray_tune.FailureConfig(max_failures=config.train.max_failures),
                     checkpoint_config=ray_tune.CheckpointConfig(
-                        # Population-based training reads the checkpoints of others.
-                        num_to_keep=4 if config.tune.scheduler == "pbt" else 1,
-                        checkpoint_frequency=_checkpoint_every(config),
+                        # Population-based training asks for more of them, and reads those of
+                        # other trials.
+                        num_to_keep=None if config.tune.scheduler == "pbt" else KEPT,
                     ),
                 ),
             )
@@ -93,11 +98,6 @@ def _concurrent(config: Config) -> int | None:
         return config.tune.concurrent
     offered = offered_cpus(config.cluster)
     return None if offered is None else max(offered // config.cluster.cpus_per_worker, 1)
-
-
-def _checkpoint_every(config: Config) -> int:
-    """In evaluations."""
-    return max(config.train.checkpoint_every // config.train.eval_every, 1)
 
 
 def _row_of(job: Job, result: Any) -> TrialRow:

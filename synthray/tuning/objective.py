@@ -43,7 +43,8 @@ class Score(BaseModel):
     """Of a trial's seeds together.
 
     lower: of Wilson's 95 % interval; distance, seconds: medians; spread: interquartile range of
-    the distances.
+    the distances. Quartiles are distances that seeds have, the outer ones, and the larger of two
+    medians: they are never between a distance and that of a seed that was given up.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,7 +72,8 @@ class Score(BaseModel):
 def score(results: Sequence[SeedResult]) -> Score:
     """The score of a trial, at any time of it."""
     distances = [WORST if result.why else result.distance for result in results]
-    low, middle, high = np.percentile(distances, (25, 50, 75))
+    low = np.percentile(distances, 25, method="lower")
+    middle, high = np.percentile(distances, (50, 75), method="higher")
     successes = sum(result.success for result in results)
     return Score(
         seeds=len(results),

@@ -221,7 +221,7 @@ def _draw_seeds(axis: Any, tuning: Tuning) -> None:
 
 
 def _draw_courses(axis: Any, tuning: Tuning) -> None:
-    best, baseline = tuning.best, tuning.baseline
+    best, baseline, drawn = tuning.best, tuning.baseline, False
     for row in reversed(tuning.ranked[:SHOWN_COURSES]):
         course = _median_course(row)
         if not course:
@@ -233,11 +233,13 @@ def _draw_courses(axis: Any, tuning: Tuning) -> None:
         if row is best:
             look = {"color": BEST, "linewidth": 2.5, "label": f"trial {row.number}, the best"}
         axis.plot(steps, distances, marker=".", **look)
+        drawn |= "label" in look
     axis.set_yscale("log")
     axis.set_xlabel("step")
     axis.set_ylabel("median distance of the seeds")
     axis.set_title("How they came there")
-    axis.legend(fontsize=8)
+    if drawn:
+        axis.legend(fontsize=8)
     axis.grid(alpha=0.3)
 
 

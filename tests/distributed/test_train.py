@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from processes import marked, until
+from processes import end_all, marked, until
 
 from synthray import config as configs
 from synthray import rng
@@ -276,12 +276,6 @@ def test_storage_that_fails_is_told_and_not_tried_again(
 
 
 # --- the driver -------------------------------------------------------------------------------
-
-
-def end_all(mark: str) -> None:
-    for pid in marked(mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 @dataclass

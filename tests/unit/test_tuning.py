@@ -82,17 +82,16 @@ def test_a_trials_score_is_wilsons_bound_the_median_the_quartiles_and_the_cost()
     found = score(seeds)
     bound = binomtest(3, 4).proportion_ci(method="wilson").low
     assert found.lower == pytest.approx(bound, rel=1e-4)  # the quantile is written with six digits
-    assert found.distance == pytest.approx(0.3)
-    low, high = np.quantile(distances, [0.25, 0.75])
-    assert found.spread == pytest.approx(high - low)
+    assert found.distance == 0.4
+    assert found.spread == pytest.approx(0.9 - 0.1)
     assert found.seconds == 1.5
     assert (found.successes, found.seeds) == (3, 4)
 
 
 def test_a_seed_that_was_given_up_counts_with_the_worst_distance() -> None:
     seeds = [result(0.01), result(0.01, success=False, why="it collapsed"), result(0.02)]
-    assert score(seeds).distance == 0.02
-    assert score(seeds[1:2]).distance == WORST
+    assert (score(seeds).distance, score(seeds).spread) == (0.02, WORST - 0.01)
+    assert score(seeds[:2]).distance == WORST
 
 
 def of(**figures: float) -> Score:
@@ -334,7 +333,7 @@ def test_the_best_config_is_ready_for_training() -> None:
 def test_the_table_holds_every_trial_and_the_lines_compare_with_the_config() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(trials_table(config_of(), tuning())).decode())))
     assert [row["trial"] for row in rows] == ["1", "0 (config)", "2", "3"]
-    assert rows[0]["seeds"] == "2/2" and rows[0]["distance"] == "0.15"
+    assert rows[0]["seeds"] == "2/2" and rows[0]["distance"] == "0.2"
     assert rows[3]["why"] == "it collapsed"
     lines = shown(config_of(), tuning(), rows=2)
     assert "2 more in trials.csv" in lines[3]
