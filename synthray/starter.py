@@ -176,5 +176,12 @@ generate:
   shard_rows: 8192        # rows per Parquet file, a multiple of 1,024
   license: unspecified    # goes into the dataset card
 {kind.evaluate}\
+# For `synthray tune`, a search for settings that train stably:
+# tune:
+#   space:
+#     model.params.generator.lr: {{low: 1e-5, high: 1e-3, log: true}}
+#     train.batch_size: [64, 128, 256]
+#   trials: 16
+#   seeds: 3              # of each trial: what counts first is how many succeed
 output: {json.dumps(f"out/{name}", ensure_ascii=False)}
 """

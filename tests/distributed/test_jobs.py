@@ -23,6 +23,8 @@ import yaml
 from processes import marked, until
 from ray.job_submission import JobSubmissionClient
 
+from synthray.distributed.submit import JOBS as STAGES
+
 pytestmark = pytest.mark.timeout(300)
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -191,6 +193,19 @@ def test_the_stages_run_as_jobs_on_the_cluster_they_are_given(head: Head, folder
     assert json.loads((out / "synthetic/_synthray/manifest.json").read_text())["rows"] == 1100
     # The cluster was used and left as it was.
     assert head.process.poll() is None
+
+
+def test_every_stage_that_can_be_submitted_has_an_entry_point() -> None:
+    assert {path.stem for path in JOBS.glob("*.py")} == set(STAGES)
+
+
+def test_a_search_runs_as_a_job_on_the_cluster_that_it_is_given(head: Head, folder: Path) -> None:
+    space = "tune.space={train.batch_size: [8, 16]}"
+    few = ("tune.trials=2", "tune.seeds=1", "train.guard.warm_up=0")
+    output = folder.parent / "searched"
+    job = ray_job(head, folder, "tune", space, *few, f"output={output}")
+    assert attached(head, job)
+    assert (output / "tune" / "best.yaml").exists()
 
 
 def test_the_endpoint_lives_as_long_as_its_job(head: Head, folder: Path) -> None:
