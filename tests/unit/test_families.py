@@ -70,7 +70,7 @@ def still(model: GenerativeModel, key: str) -> bool:
 def cases() -> list[Any]:
     found = []
     for name in SMALL:
-        for side, channels in [(8, 1), (28, 1), (31, 3), (32, 3), (48, 1), (64, 3)]:
+        for side, channels in [(8, 1), (28, 1), (31, 3), (32, 3), (48, 1), (64, 3), (128, 3)]:
             for conditions in ["none"] if name == "vae" else list(CONDITIONS):
                 if conditions != "two" or side == 28:
                     found.append(pytest.param(name, conditions, side, channels))
