@@ -30,6 +30,7 @@ import synthray
 from benchmarks.stability.mixtures import RING
 from synthray import config as configs
 from synthray import rng
+from synthray.errors import CollapseError
 
 ROWS, STEPS, TRIALS, SEEDS, FRESH = 100_000, 3_000, 8, 3, 2
 RATES = {"low": 1e-5, "high": 1e-2, "log": True}
@@ -85,13 +86,17 @@ def search(config: Path, log: Path) -> tuple[float, str]:
     return time.monotonic() - began, done.stderr
 
 
-def judge(config: configs.Config, seed: int) -> dict[str, float]:
+def judge(config: configs.Config, seed: int) -> dict[str, float] | None:
+    """PacGAN's scores; None where the guard gave the training up."""
     sections = config.model_dump(mode="json", by_alias=True)
     data = sections.pop("data")
     for name in ("output", "tune", "seed"):
         sections.pop(name)
     source = data.pop("source")
-    artifact = synthray.fit(source, data=data, seed=seed, **sections)
+    try:
+        artifact = synthray.fit(source, data=data, seed=seed, **sections)
+    except CollapseError:
+        return None
     made = artifact.sample(100_000, seed=seed)
     return RING.judge(np.stack([made["x"].to_numpy(), made["y"].to_numpy()], axis=1))
 
@@ -119,6 +124,9 @@ def main() -> None:
     for name, config in (("as it stood", start), ("the best", best)):
         for seed in range(100, 100 + FRESH):
             found = judge(config, seed)
+            if found is None:
+                table.add_row(name, str(seed), "given up", "–", "–")
+                continue
             modes, good, kl = found["modes"], found["high_quality"], found["kl"]
             table.add_row(name, str(seed), f"{modes:g}", f"{good:.1%}", f"{kl:.4f}")
     console.print(table)

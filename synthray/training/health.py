@@ -137,7 +137,8 @@ class Watch:
             raise CollapseError(
                 f"training collapsed at step {at:,}: {why}; {done} returns to a healthy checkpoint "
                 "with lower learning rates did not help",
-                "change the learning rates under model.params, or choose the family rpgan",
+                "search for settings that train with `synthray tune`, change the learning rates "
+                "under model.params, or choose the family rpgan",
             ) from cause
         healthy = self.store.healthy()
         self.engine.load_state(healthy.tensors, healthy.step)
