@@ -94,7 +94,8 @@ class TrialActor(tune.Trainable):
         """From nothing, or from a checkpoint: this trial's, or that of one it is to follow."""
         self.cleanup()
         self._saved = time.monotonic()
-        self._place = Path(tempfile.mkdtemp(prefix="synthray-trial-"))
+        # Among Ray's own files, which go when its cluster does.
+        self._place = Path(tempfile.mkdtemp(dir=self.logdir))
         job, self._why, self._trial = self._job, "", None
         try:
             config = job.config if job.lineage is None else job.lineage.applied(job.config)

@@ -139,8 +139,8 @@ def _say_grace(config: Config, say: Callable[[str], None]) -> None:
     grace, steps = grace_steps(config), config.train.steps
     if grace >= steps:
         say(
-            "asha stops nothing here: the burn-in of some settings is the whole training; give "
-            "their ramps an end (until: 0.3) to have hopeless trials stopped"
+            "asha stops nothing here: the burn-in of some settings, or the guard's warm-up, is the "
+            "whole training; give ramps an end (until: 0.3) to have hopeless trials stopped"
         )
     else:
         say(f"asha stops no trial before step {grace:,} of {steps:,}")

@@ -72,13 +72,21 @@ def check_space(config: Config, codec: Codec) -> None:
             keys = ", ".join(key + "…" if key.endswith(".") else key for key in TUNABLE)
             problems.append(f"tune.space.{path}: cannot vary; what can: {keys}")
             continue
+        found: dict[str, Any] = {}
         for value in candidates(config, path):
             try:
                 _check_one(config, codec, path, value)
             except ConfigError as error:
-                problems.append(f"tune.space.{path}: {value!r} does not work: {error.what}")
+                found.setdefault(_inner(error), value)
+        problems += [f"tune.space.{path}: {v!r} does not work: {why}" for why, v in found.items()]
     if problems:
         raise config_error("tune", problems)
+
+
+def _inner(error: ConfigError) -> str:
+    """The problems of a config on one line, without the count before them."""
+    first, *problems = error.what.split("\n  - ")
+    return "; ".join(problems) or first
 
 
 def _problems(config: Config) -> Iterator[str]:
