@@ -74,6 +74,7 @@ SURFACE = {
     "serve": "TARGETS --address --host --port",
     "submit": "CONFIG KEY=VALUE STAGE --address --base --no-wait --wait",
     "train": "CONFIG KEY=VALUE --address --json",
+    "tune": "CONFIG KEY=VALUE --address --json",
 }
 
 
@@ -382,7 +383,7 @@ def test_scores_are_a_table_for_people() -> None:
         "scores": {"frechet_domain": {"value": 2.5, "floor": 1.0}, "kid_domain": {"value": None}},
         "utility": {"tstr": {"accuracy": 0.9}, "trtr": {"accuracy": 0.95}},
     }
-    lines = cli._score_lines(report).splitlines()
+    lines = cli.using._score_lines(report).splitlines()
     assert [line.split()[0] for line in lines] == [
         "score",
         "frechet_domain",
