@@ -3,8 +3,9 @@
     python -m benchmarks.stability.gaussians ring --seeds 20
     python -m benchmarks.stability.gaussians grid --seeds 20 --jobs 2
 
-One fixed config, for both mixtures but for the steps. Results are appended to benchmarks/stability/results,
-seed by seed; a second run does the seeds that are missing, and --seeds 0 prints what is there.
+One fixed config, for both mixtures but for the steps. Results are appended to
+benchmarks/stability/results, seed by seed; a second run does the seeds that are missing, and
+--seeds 0 prints what is there.
 Published rows (PacGAN, 1712.04086, tables 1 and 2) are printed beside ours.
 """
 
