@@ -36,8 +36,8 @@ from synthray.rng import BatchRandom, Rows
 from synthray.training.engine import Engine
 
 TRAINING_ROWS, BATCH = 100_000, 256
-STEPS = {"ring": 16_000, "grid": 20_000}
-GAMMA = {"first": 0.1, "last": 0.005, "until": 0.8}
+STEPS = {"ring": 24_000, "grid": 24_000}
+GAMMA = {"first": 0.1, "last": 0.01, "until": 0.8}
 ADAM = {"lr": 1e-3, "final": 0.01}
 PARAMS: dict[str, Any] = {
     "latent_dim": 2,

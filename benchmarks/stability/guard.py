@@ -52,7 +52,7 @@ TRAINING: dict[str, Any] = {
     "precision": "bfloat16",
     "ema_decay": {"first": 0.98, "last": 0.995},
 }
-JUDGEMENT = 1
+JUDGEMENT = 2
 """To be raised when synthray.training.guard judges differently: older rows no longer count."""
 COLLAPSED_RECALL, COLLAPSED_FRECHET = 0.25, 45.0
 """What the judge says of 2,000 images, recall and Fréchet distance:
@@ -85,8 +85,9 @@ class Case:
         return TRAINING | {"steps": STEPS[self.factor]}
 
     def digest(self) -> str:
-        guard = GuardConfig(enabled=self.guarded).model_dump(mode="json")
-        return digest([settings_of(self.model()), self.training(), guard, JUDGEMENT])
+        guard = GuardConfig().model_dump(mode="json") if self.guarded else None
+        judgement = JUDGEMENT if self.guarded else None
+        return digest([settings_of(self.model()), self.training(), guard, judgement])
 
 
 @cache
