@@ -39,7 +39,7 @@ class GuardConfig(Strict):
         0.05, ge=0, description="distance up to which rises are noise; 1 is the data's variance"
     )
     far: float = Field(
-        0.2, gt=0, description="distance that is no success, even if samples cover enough"
+        0.2, gt=0, description="distance above which twice the least coverage is asked for"
     )
     max_recoveries: int = Field(3, ge=0, description="returns to a healthy checkpoint")
     slow_down: float = Field(0.3, gt=0, lt=1, description="of learning rates, each time")

@@ -134,11 +134,13 @@ class Guard:
         return None
 
     def _unlike(self, now: Evaluation) -> bool:
-        """Whether samples are not the data's. Coverage alone does not tell: one class of ten, or
-        blots where digits should be, cover a quarter of what real rows do.
+        """Whether samples are not the data's: little is covered, or not much and from far away. One
+        class of ten, or blots where digits should be, cover a quarter of what real rows do; an
+        autoencoder's blurred rows are far too, but cover half.
         """
-        lost = now.coverage < self.config.coverage * self.state.floor
-        return lost or now.distance > self.config.far
+        share = now.coverage / max(self.state.floor, 1e-12)
+        limit = self.config
+        return share < limit.coverage or (share < 2 * limit.coverage and now.distance > limit.far)
 
     def _rising(self) -> bool:
         """Over the last third: more pairs of evaluations rise than fall, by far (Kendall's tau)."""

@@ -86,6 +86,10 @@ def test_one_class_of_ten_is_no_success_though_it_covers_a_quarter() -> None:
     assert "distance 0.421, and it gets no better" in judged(stuck)[-1]
 
 
+def test_blurred_rows_that_cover_half_are_no_collapse() -> None:
+    assert judged([(0.4, 0.6), *[(0.54, 0.21)] * 8]) == [None] * 9
+
+
 def test_hardly_better_is_no_better() -> None:
     flat = [(0.0, 1.155), *[(0.0, 1.01 - 0.001 * i) for i in range(11)]]
     assert "it gets no better" in judged(flat)[-1]
