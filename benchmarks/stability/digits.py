@@ -36,7 +36,7 @@ from synthray.training.loop import train as train_loop
 
 CLASSIFIER_STEPS = 2_000
 JUDGED_ROWS = 10_000
-UTILITY_STEPS = 800
+UTILITY_STEPS = 400
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ class GuardConfig(Strict):
     distance: float = Field(
         0.05, ge=0, description="distance up to which rises are noise; 1 is the data's variance"
     )
+    far: float = Field(
+        0.2, gt=0, description="distance above which twice the least coverage is asked for"
+    )
     max_recoveries: int = Field(3, ge=0, description="returns to a healthy checkpoint")
     slow_down: float = Field(0.3, gt=0, lt=1, description="of learning rates, each time")
     penalise: float = Field(3.0, ge=1, description="growth of gradient penalties, each time")

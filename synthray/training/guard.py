@@ -18,6 +18,8 @@ from synthray.config import GuardConfig
 Verdict = Literal["healthy", "recovered", "rising", "unjudged"]
 LOOKS = 5
 """Looks at the gradients before their median means something."""
+BETTER = 1.02
+"""A distance larger by this factor is as good as the best, when it is asked what gets better."""
 EVALUATIONS = 4
 """Evaluations before the quality's course means something."""
 
@@ -104,8 +106,10 @@ class Guard:
         if not math.isfinite(now.distance):
             return "samples are not finite"
         state.evaluations.append(now)
-        if before is None or now.distance < before.distance or step < limit.warm_up:
+        if before is None or step < limit.warm_up:
             return None
+        if now.distance < before.distance:
+            return self._flat(now, last) if last else None
         lost = now.coverage < limit.coverage * state.floor
         worse = now.distance > limit.rise * before.distance + limit.distance
         if lost and worse:
@@ -121,9 +125,22 @@ class Guard:
             return f"the critic wins (mean sign {sign:.3f}), coverage is {now.coverage:.3f}"
         if state.alarm and (lost or worse):
             return state.alarm
-        if lost and self._stuck(last):
-            return f"coverage is {now.coverage:.3f} and gets no better"
+        return self._flat(now, last)
+
+    def _flat(self, now: Evaluation, last: bool) -> str | None:
+        if self._unlike(now) and self._stuck(last):
+            quality = f"coverage is {now.coverage:.3f}, distance {now.distance:.3g}"
+            return f"{quality}, and it gets no better"
         return None
+
+    def _unlike(self, now: Evaluation) -> bool:
+        """Whether samples are not the data's: little is covered, or not much and from far away. One
+        class of ten, or blots where digits should be, cover a quarter of what real rows do; an
+        autoencoder's blurred rows are far too, but cover half.
+        """
+        share = now.coverage / max(self.state.floor, 1e-12)
+        limit = self.config
+        return share < limit.coverage or (share < 2 * limit.coverage and now.distance > limit.far)
 
     def _rising(self) -> bool:
         """Over the last third: more pairs of evaluations rise than fall, by far (Kendall's tau)."""
@@ -136,8 +153,10 @@ class Guard:
         """No better distance for half of the evaluations, and at least eight; at the end of the
         training a third, and at least three.
         """
-        count = len(self.state.evaluations)
-        return self._since_best() >= (max(3, count / 3) if last else max(8, count / 2))
+        found = [e.distance for e in self.state.evaluations]
+        since = next(i for i, distance in enumerate(found) if distance <= min(found) * BETTER)
+        idle, count = len(found) - 1 - since, len(found)
+        return idle >= (max(3, count / 3) if last else max(8, count / 2))
 
     def _since_best(self) -> int:
         best = self.state.best
@@ -163,6 +182,6 @@ class Guard:
         if not state.evaluations or state.evaluations[-1].step < self.config.warm_up:
             return "unjudged"
         end = state.evaluations[-1]
-        if end.coverage < self.config.coverage * state.floor:
+        if self._unlike(end):
             return "rising"
         return "recovered" if state.recoveries else "healthy"

@@ -158,9 +158,11 @@ class Watch:
             return {"verdict": "off" if not self.config.enabled else "unjudged"}
         state, verdict = self.state, self.guard.verdict()
         if verdict == "rising":
+            end = state.evaluations[-1]
             event = (
-                f"step {self.engine.step:,}: samples cover {state.evaluations[-1].coverage:.3f} of "
-                f"the data, real rows {state.floor:.3f}, and it was rising: train longer"
+                f"step {self.engine.step:,}: samples cover {end.coverage:.3f} of the data, real "
+                f"rows {state.floor:.3f}, at a distance of {end.distance:.2g}, and they were "
+                "getting better: train longer"
             )
             state.events.append(event)
             if self.rank == 0:

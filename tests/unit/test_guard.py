@@ -79,6 +79,22 @@ def test_never_covering_anything_is_told_at_the_end() -> None:
     assert "gets no better" in judged(flat)[-1]
 
 
+def test_one_class_of_ten_is_no_success_though_it_covers_a_quarter() -> None:
+    """0.285 and 0.417 are what the threes of MNIST alone get."""
+    stuck = [(0.02, 3.0), (0.2, 1.0), *[(0.285, 0.417 + 0.001 * i) for i in range(5)]]
+    assert judged(stuck)[:-1] == [None] * (len(stuck) - 1)
+    assert "distance 0.421, and it gets no better" in judged(stuck)[-1]
+
+
+def test_blurred_rows_that_cover_half_are_no_collapse() -> None:
+    assert judged([(0.4, 0.6), *[(0.54, 0.21)] * 8]) == [None] * 9
+
+
+def test_hardly_better_is_no_better() -> None:
+    flat = [(0.0, 1.155), *[(0.0, 1.01 - 0.001 * i) for i in range(11)]]
+    assert "it gets no better" in judged(flat)[-1]
+
+
 def test_samples_that_are_not_finite_count_at_once() -> None:
     assert judged([(0.0, float("inf"))]) == ["samples are not finite"]
 
@@ -127,11 +143,11 @@ def test_the_state_survives_json() -> None:
 
 
 def test_a_short_training_that_still_rises_is_told_apart_from_a_healthy_one() -> None:
-    for coverage, expected in ((0.05, "rising"), (0.8, "healthy")):
+    for coverage, end, expected in ((0.05, 0.1, "rising"), (0.3, 0.33, "rising"), (0.8, 0.1, "")):
         guard = Guard(GuardConfig())
-        for index, distance in enumerate((3.0, 2.0, 1.0)):
+        for index, distance in enumerate((3.0, 2.0, end)):
             guard.judge(200 * (index + 1), {"coverage": coverage, "distance": distance})
-        assert guard.verdict() == expected
+        assert guard.verdict() == (expected or "healthy")
     guard = Guard(GuardConfig())
     guard.judge(8, {"coverage": 0.9, "distance": 0.1}, last=True)
     assert guard.verdict() == "unjudged"
