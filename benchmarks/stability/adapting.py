@@ -41,7 +41,7 @@ from benchmarks.stability.transfer import NewDigits, adapter, base_of, drawn, fe
 from synthray.models.adgan import AdGANConfig
 
 SHOTS = (10, 100, 1_000)
-STEPS = 300
+STEPS = 500
 ADAM = {"beta1": 0.0, "beta2": 0.99, "schedule": "constant"}
 RATES = {
     f"{generator:g}/{critic:g}": {
@@ -53,21 +53,23 @@ RATES = {
 CHECKPOINTS = (200, 400, 600, 800, 1_000, 1_200)
 BASES = 1
 """Trained bases: seed s starts from number s modulo this. The seed moves rows, deltas and noise."""
-VERSION = 1
-"""To be raised when the training code changes what comes out."""
+VERSION, ADAPTER_VERSION = 1, 1
+"""To be raised when the code changes what comes out: of everything, of adapting alone."""
 METHODS = ("base", "adapted", *RATES, "real")
 """Those of fine-tuning go by their learning rates, generator / critic."""
 Row = dict[str, Any]
 
 
-def settings() -> str:
-    """A short name of everything that rows depend on."""
-    fields = AdGANConfig.model_fields
-    chosen = ("rank", "budget", "freeze", "generator", "critic")
-    defaults = {name: str(fields[name].default) for name in chosen}
+def settings(method: str) -> str:
+    """A short name of everything that rows of a method depend on."""
+    judged = [transfer.JUDGED, transfer.SUBSETS]
     base = [transfer.FAMILY, transfer.BASE, transfer.BASE_STEPS, transfer.BASE_BATCH, BASES]
-    how = [transfer.BATCH, transfer.PRECISION, transfer.JUDGED, transfer.SUBSETS]
-    tree = [VERSION, STEPS, RATES, CHECKPOINTS, defaults, base, how]
+    how: list[Any] = [VERSION, transfer.BATCH, transfer.PRECISION, CHECKPOINTS, RATES.get(method)]
+    if method == "adapted":
+        fields = AdGANConfig.model_fields
+        chosen = ("rank", "budget", "freeze", "generator", "critic")
+        how += [ADAPTER_VERSION, STEPS, {name: str(fields[name].default) for name in chosen}]
+    tree = {"real": [judged], "base": [judged, base]}.get(method, [judged, base, how])
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 
@@ -75,7 +77,7 @@ def measure(
     digits: Digits, judge: NewDigits, method: str, shots: int, seed: int, work: Path
 ) -> Row:
     """kernel: at the end, or at the best checkpoint; curve: [steps, seconds, kernel] of each."""
-    row: Row = {"method": method, "shots": shots, "seed": seed, "settings": settings()}
+    row: Row = {"method": method, "shots": shots, "seed": seed, "settings": settings(method)}
     if method == "real":
         return row | {"kernel": judge.floor(seed)}
     base = base_of(digits, seed % BASES, work)
@@ -198,6 +200,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/stability"))
     default = Path("benchmarks/stability/results/adapting.jsonl")
     parser.add_argument("--out", type=Path, default=default)
+    parser.add_argument("--only", nargs="*", choices=METHODS, default=METHODS)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -205,10 +208,10 @@ def main() -> None:
     judge = NewDigits(digits, Judge(digits, options.work))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lines = options.out.read_text().splitlines() if options.out.exists() else []
-    rows = [row for row in map(json.loads, lines) if row["settings"] == settings()]
+    rows = [row for row in map(json.loads, lines) if row["settings"] == settings(row["method"])]
     done = {(row["method"], row["shots"], row["seed"]) for row in rows}
     second = list(RATES)[1:]
-    tasks = [(m, n, s) for s in range(options.seeds) for n in SHOTS for m in METHODS]
+    tasks = [(m, n, s) for s in range(options.seeds) for n in SHOTS for m in options.only]
     tasks.sort(key=lambda task: task[0] in second)
     for method, shots, seed in track([t for t in tasks if t not in done], "trainings"):
         row = measure(digits, judge, method, shots, seed, work)

@@ -48,7 +48,7 @@ class AdGANConfig(AdversarialConfig):
         0.5, ge=0, le=1, description="share of the critic's layers that is frozen"
     )
     generator: OptimizerConfig = OptimizerConfig(lr=2e-2, beta1=0.0, beta2=0.99)
-    critic: OptimizerConfig = OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.99)
+    critic: OptimizerConfig = OptimizerConfig(lr=3e-4, beta1=0.0, beta2=0.99)
 
 
 class Conditions(nn.Module):
@@ -126,6 +126,7 @@ class AdaptedCritic(nn.Module):
 
 class AdGAN(AdversarialModel):
     Config = AdGANConfig
+    forgetting = 4  # the start is a good generator already, and few rows make steps wander
     config: AdGANConfig
 
     def __init__(self, config: AdGANConfig, spec: DataSpec) -> None:
