@@ -38,6 +38,7 @@ from rich.table import Table
 from benchmarks.stability import transfer
 from benchmarks.stability.digits import Digits, Judge, load
 from benchmarks.stability.transfer import NewDigits, adapter, base_of, drawn, few, fine_tuned
+from synthray.adapting import WHOLE_RATE, rate
 from synthray.models.adgan import AdGANConfig
 
 SHOTS = (10, 100, 1_000)
@@ -60,7 +61,7 @@ METHODS = ("base", "adapted", *RATES, "real")
 Row = dict[str, Any]
 
 
-def settings(method: str) -> str:
+def settings(method: str, shots: int) -> str:
     """A short name of everything that rows of a method depend on."""
     judged = [transfer.JUDGED, transfer.SUBSETS]
     base = [transfer.FAMILY, transfer.BASE, transfer.BASE_STEPS, transfer.BASE_BATCH, BASES]
@@ -68,7 +69,10 @@ def settings(method: str) -> str:
     if method == "adapted":
         fields = AdGANConfig.model_fields
         chosen = ("rank", "budget", "freeze", "generator", "critic")
-        how += [ADAPTER_VERSION, STEPS, {name: str(fields[name].default) for name in chosen}]
+        defaults = {name: str(fields[name].default) for name in chosen}
+        how += [ADAPTER_VERSION, STEPS, defaults]
+        if shots < WHOLE_RATE:
+            how.append(rate(shots))
     tree = {"real": [judged], "base": [judged, base]}.get(method, [judged, base, how])
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -77,7 +81,7 @@ def measure(
     digits: Digits, judge: NewDigits, method: str, shots: int, seed: int, work: Path
 ) -> Row:
     """kernel: at the end, or at the best checkpoint; curve: [steps, seconds, kernel] of each."""
-    row: Row = {"method": method, "shots": shots, "seed": seed, "settings": settings(method)}
+    row: Row = {"method": method, "shots": shots, "seed": seed, "settings": settings(method, shots)}
     if method == "real":
         return row | {"kernel": judge.floor(seed)}
     base = base_of(digits, seed % BASES, work)
@@ -134,11 +138,11 @@ def show(rows: list[Row]) -> None:
         table.add_column(column, justify="left" if not column else "right")
     found = {(row["method"], row["shots"], row["seed"]): row for row in rows}
     for shots in SHOTS:
-        rates = [r for r in RATES if (r, shots, 0) in found]
-        methods = ("base", "adapted", *rates, "real")
+        always = ("base", "adapted", "real", next(iter(RATES)))
         seeds = sorted({s for _, n, s in found if n == shots})
-        seeds = [s for s in seeds if all((m, shots, s) in found for m in methods)]
-        if not rates or not seeds:
+        seeds = [s for s in seeds if all((m, shots, s) in found for m in always)]
+        methods = [m for m in METHODS if all((m, shots, s) in found for s in seeds)]
+        if not seeds:
             continue
         of = {m: [found[m, shots, s] for s in seeds] for m in methods}
         best = best_rate(of)
@@ -208,7 +212,11 @@ def main() -> None:
     judge = NewDigits(digits, Judge(digits, options.work))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lines = options.out.read_text().splitlines() if options.out.exists() else []
-    rows = [row for row in map(json.loads, lines) if row["settings"] == settings(row["method"])]
+    rows = [
+        row
+        for row in map(json.loads, lines)
+        if row["settings"] == settings(row["method"], row["shots"])
+    ]
     done = {(row["method"], row["shots"], row["seed"]) for row in rows}
     second = list(RATES)[1:]
     tasks = [(m, n, s) for s in range(options.seeds) for n in SHOTS for m in options.only]

@@ -15,7 +15,7 @@ from tiny import png
 
 import synthray
 from synthray import models
-from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.adapting import adapting, adopt_base, rate, with_conditions
 from synthray.artifact import Artifact, Manifest
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
@@ -191,6 +191,18 @@ def test_both_phases_of_a_step_share_one_draw(base: str, new: Path, tmp_path: Pa
     for step in (1, 2):
         engine.train_step(Batch(x, torch.from_numpy(encoded.cond)))
         assert draws == step
+
+
+def test_small_batches_lower_the_rate_unless_it_is_given(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    config, codec, _ = config_of(new, base, tmp_path / "out")
+    rates = models.build(config.model, codec.spec).config
+    assert rates.generator.lr == pytest.approx(2e-2 / 2)  # 8 rows a step, a quarter of 32
+    assert rates.generator.beta1 == 0.0
+    config, codec, _ = config_of(new, base, tmp_path / "out", generator={"lr": 0.5})
+    assert models.build(config.model, codec.spec).config.generator.lr == 0.5
+    assert rate(32) == rate(512) == 2e-2
 
 
 def test_the_lower_layers_of_the_critic_are_frozen(base: str, new: Path, tmp_path: Path) -> None:
