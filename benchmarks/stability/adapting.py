@@ -194,7 +194,7 @@ def plot(rows: list[Row], work: Path, place: Path) -> None:
         axis.set_title(title, fontsize=10)
     figure.tight_layout()
     place.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(place, dpi=100)
+    figure.savefig(place, dpi=70)
 
 
 def main() -> None:
