@@ -205,6 +205,19 @@ def test_small_batches_lower_the_rate_unless_it_is_given(
     assert rate(32) == rate(512) == 2e-2
 
 
+def test_the_average_reaches_back_over_a_third_of_the_steps(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    config, codec, _ = config_of(new, base, tmp_path / "out")
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    bias = adapter_of(engine).generator.latent.d
+    with torch.no_grad():
+        bias.fill_(1.0)
+    engine.ema.update(engine.model, 96, 0.999)
+    averaged = engine.ema.model.generator.latent.d
+    torch.testing.assert_close(averaged, torch.full_like(averaged, 1 - 97 / 100))
+
+
 def test_the_lower_layers_of_the_critic_are_frozen(base: str, new: Path, tmp_path: Path) -> None:
     config, codec, _ = config_of(new, base, tmp_path / "out", freeze=0.5)
     critic = adapter_of(new_engine(config, codec, Rows.all(8), prepare=adopt_base)).critic
