@@ -1,29 +1,27 @@
 """AD-GAN: a trained generator, frozen, and a small adapter that leads it to new data.
 
-Low-rank deltas on the generator's layers and plain ones on its affine parts, zero at first, so that
-step 0 is the base; the light affine domain of StyleDomain (Alanov et al. 2022, 2212.10229). The
-critic goes on from the base's, its lower layers frozen (Mo et al. 2020, FreezeD, 2002.10964).
+Deltas on the generator's affine parts, its middle block and its output layer (`deltas`), zero at
+first, so that step 0 is the base; the light affine domain of StyleDomain (Alanov et al. 2022,
+2212.10229). The critic goes on from the base's, its lower layers frozen (Mo et al. 2020, FreezeD,
+2002.10964). Learning rates stay what they are to the end, and the critic learns slowly: with few
+rows a critic that learns faster, or rates that fall, overfit (docs/experiments.md).
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from synthray.config import ModelConfig, Strict
 from synthray.data.codec import DataSpec
 from synthray.errors import ArtifactError, ConfigError
 from synthray.models.adversarial import AdversarialConfig, AdversarialModel
-from synthray.models.base import OptimizerConfig, one_hot
+from synthray.models.base import Batch, OptimizerConfig, one_hot
+from synthray.models.deltas import LAYERS, adapt
 from synthray.rng import BatchRandom
-
-DELTA = re.compile(r"parametrizations\.\w+\.\d+\.[abd]$")
-LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class BaseConfig(Strict):
@@ -40,39 +38,17 @@ class BaseConfig(Strict):
 
 class AdGANConfig(AdversarialConfig):
     base: BaseConfig
-    rank: int = Field(2, ge=1, description="of the deltas of a layer's weights")
+    rank: int = Field(
+        16, ge=1, description="largest rank of the delta on the map that z passes through"
+    )
     budget: float = Field(
         0.03, gt=0, le=1, description="largest share of the generator's parameters to train"
     )
     freeze: float = Field(
         0.5, ge=0, le=1, description="share of the critic's layers that is frozen"
     )
-    generator: OptimizerConfig = OptimizerConfig(lr=5e-2, beta1=0.0, beta2=0.99)
-    critic: OptimizerConfig = OptimizerConfig(lr=6e-4, beta1=0.0, beta2=0.99)
-
-
-class LowRank(nn.Module):
-    """W + size(W) b a, in units of the weight's root mean square: one learning rate fits all."""
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        super().__init__()
-        rows, columns = weight.shape[0], weight[0].numel()
-        self.a = nn.Parameter(torch.randn(rank, columns) / rank**0.5)
-        self.b = nn.Parameter(torch.zeros(rows, rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + weight.square().mean().sqrt() * (self.b @ self.a).view_as(weight)
-
-
-class Shift(nn.Module):
-    """v + d, of biases and of the gains and offsets of batch norm."""
-
-    def __init__(self, vector: Tensor) -> None:
-        super().__init__()
-        self.d = nn.Parameter(torch.zeros_like(vector))
-
-    def forward(self, vector: Tensor) -> Tensor:
-        return vector + 0.1 * self.d
+    generator: OptimizerConfig = OptimizerConfig(lr=2e-2, beta1=0.0, beta2=0.99)
+    critic: OptimizerConfig = OptimizerConfig(lr=3e-4, beta1=0.0, beta2=0.99)
 
 
 class Conditions(nn.Module):
@@ -109,17 +85,13 @@ class AdaptedGenerator(nn.Module):
         total = sum(p.numel() for p in base.parameters())
         self.conditions = Conditions(spec, config.base) if config.base.conditions else None
         allowed = int(config.budget * total) - self.trained
-        for module, name, delta in sorted(_deltas(base, config.rank), key=lambda d: _size(d[2])):
-            if _size(delta) > allowed:
-                break
-            allowed -= _size(delta)
-            parametrize.register_parametrization(module, name, delta)
+        self.latent, self.deltas = adapt(base, config.latent_dim, config.rank, allowed)
         self.share = self.trained / total
         if not 0 < self.trained <= config.budget * total:
             raise ConfigError(
                 f"model.params.budget: {config.budget:g} of {total:,} parameters leaves no room "
-                f"for deltas of rank {config.rank}",
-                "raise the budget, or lower the rank",
+                "for deltas",
+                "raise the budget",
             )
 
     @property
@@ -134,7 +106,7 @@ class AdaptedGenerator(nn.Module):
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         if self.conditions is not None and cond is not None:
             cond = self.conditions(cond)
-        return self.base(z, cond)
+        return self.base(z if self.latent is None else self.latent(z), cond)
 
 
 class AdaptedCritic(nn.Module):
@@ -154,6 +126,7 @@ class AdaptedCritic(nn.Module):
 
 class AdGAN(AdversarialModel):
     Config = AdGANConfig
+    forgetting = 4  # the start is a good generator already, and few rows make steps wander
     config: AdGANConfig
 
     def __init__(self, config: AdGANConfig, spec: DataSpec) -> None:
@@ -167,6 +140,7 @@ class AdGAN(AdversarialModel):
                 "name as many columns under data.conditions as the base was trained with",
             )
         super().__init__(config, spec)
+        self._kept: Tensor | None = None
 
     def _base_model(self) -> AdversarialModel:
         from synthray.models import build
@@ -187,6 +161,19 @@ class AdGAN(AdversarialModel):
     def build_critic(self) -> nn.Module:
         return AdaptedCritic(self._base_model().critic, self.config, self.spec)
 
+    def drawn(self, phase: str, batch: Batch, rng: BatchRandom) -> Tensor:
+        """One draw a step serves both networks: with a frozen base, drawing is most of a step."""
+        if phase == "generator" and self._kept is not None:
+            fake, self._kept = self._kept, None
+            return fake
+        # The critic's phase comes first and wants no gradients; the generator's goes on from here.
+        with torch.enable_grad():
+            fake = super().drawn(phase, batch, rng)
+        if phase == "critic":
+            self._kept = fake
+            return fake.detach()
+        return fake
+
     def adopt(self, generator: dict[str, Tensor], critic: dict[str, Tensor] | None) -> None:
         """Take over the base's weights; without ``critic`` for sampling only.
 
@@ -206,7 +193,7 @@ class AdGAN(AdversarialModel):
         return {
             f"generator.{key}": value
             for key, value in self.generator.named_parameters()
-            if key.startswith("conditions.") or DELTA.search(key)
+            if not key.startswith("base.") or key.endswith(".d")
         }
 
     def load_adapter(self, weights: dict[str, Tensor]) -> None:
@@ -218,23 +205,6 @@ class AdGAN(AdversarialModel):
         with torch.no_grad():
             for key, value in mine.items():
                 value.copy_(weights[key])
-
-
-def _deltas(base: nn.Module, rank: int) -> list[tuple[nn.Module, str, nn.Module]]:
-    """(module, parameter, delta) of everything that can be adapted."""
-    found: list[tuple[nn.Module, str, nn.Module]] = []
-    for module in base.modules():
-        for name in ("weight", "bias"):
-            value = getattr(module, name, None)
-            if not isinstance(value, Tensor) or isinstance(module, parametrize.ParametrizationList):
-                continue
-            delta = LowRank(value, rank) if value.dim() > 1 else Shift(value)
-            found.append((module, name, delta))
-    return found
-
-
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ class AdversarialModel(GenerativeModel):
         if phase == "critic":
             return self._critic_loss(batch, rng)
         game = ADVERSARIAL[self.config.loss]
-        fake = self._scores(self.sample(len(batch), rng, batch.cond), batch, rng)
+        fake = self._scores(self.drawn(phase, batch, rng), batch, rng)
         real = fake
         if game.paired:
             with torch.no_grad():
@@ -104,11 +104,15 @@ class AdversarialModel(GenerativeModel):
         total = game.generator(real, fake)
         return Loss(total, {"loss_generator": total})
 
+    def drawn(self, phase: str, batch: Batch, rng: BatchRandom) -> Tensor:
+        """The generated rows of a phase."""
+        return self.sample(len(batch), rng, batch.cond)
+
     def _critic_loss(self, batch: Batch, rng: BatchRandom) -> Loss:
         config = self.config
         r1, r2, penalty = (value_at(getattr(config, name), self.progress) for name in PENALTIES)
         with torch.no_grad():
-            fake = self.sample(len(batch), rng, batch.cond)
+            fake = self.drawn("critic", batch, rng)
         real = batch.x.detach().requires_grad_(r1 > 0)
         fake.requires_grad_(r2 > 0)
         real_score = self._scores(real, batch, rng)

@@ -103,6 +103,8 @@ class GenerativeModel(nn.Module, ABC):
     conditional: ClassVar[bool] = True
     critics: ClassVar[tuple[str, ...]] = ()
     """Modules that sampling does not need and adapting does: the artifact keeps them apart."""
+    forgetting: ClassVar[int] = 10
+    """Of early steps by the average: it reaches back over a share of 1 / (forgetting - 1)."""
     config: Any
     """Its own settings, a ``Config``; frozen, and replaced as a whole by `Engine.change`."""
     spec: DataSpec

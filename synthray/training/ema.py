@@ -16,9 +16,10 @@ class EMA:
     """An averaged copy of the modules that sampling needs.
 
     The decay of step t is min(decay, (1 + t) / (10 + t)): early steps, far from the end, are
-    forgotten quickly. Running statistics of batch norm are averaged like weights, so that they
-    belong to the averaged network. The unit vectors of spectral norm are directions: averaged, they
-    are no unit vectors, so they are taken as they are.
+    forgotten quickly; how quickly, the 10, is the family's `forgetting`. Running statistics of
+    batch norm are averaged like weights, so that they belong to the averaged network. The unit
+    vectors of spectral norm are directions: averaged, they are no unit vectors, so they are taken
+    as they are.
     """
 
     def __init__(self, model: GenerativeModel) -> None:
@@ -26,7 +27,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: GenerativeModel, step: int, decay: float) -> None:
-        decay = min(decay, (1 + step) / (10 + step))
+        decay = min(decay, (1 + step) / (model.forgetting + step))
         for name, module in model.sampler_modules():
             self._blend(getattr(self.model, name), module, 1 - decay)
 

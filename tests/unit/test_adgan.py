@@ -15,13 +15,15 @@ from tiny import png
 
 import synthray
 from synthray import models
-from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.adapting import adapting, adopt_base, rate, with_conditions
 from synthray.artifact import Artifact, Manifest
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.errors import ArtifactError, ConfigError
 from synthray.models.adgan import AdGAN
+from synthray.models.base import Batch
+from synthray.models.deltas import LowRank
 from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
 from synthray.training.checkpoint import CheckpointStore
@@ -34,6 +36,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 16, "critic_width": 8},
     "sagan": {"width": 16, "critic_width": 8},
     "rpgan": {"width": 16, "critic_width": 8},
+}
+MIDDLE = {
+    "gan": ("hidden.1", "output"),
+    "dcgan": ("decoder.ups.0", "decoder.output"),
+    "sagan": ("decoder.blocks.0", "decoder.output"),
+    "rpgan": ("decoder.blocks.0", "decoder.output"),
 }
 QUICK = {"steps": 4, "batch_size": 8, "eval_every": 2, "checkpoint_every": 2}
 
@@ -131,6 +139,83 @@ def test_at_most_3_percent_are_trained_and_the_base_stays_as_it_was(
         assert found is not None
         assert torch.equal(found, value), key
     assert any(value.any() for key, value in model.sampler_state().items() if key.endswith(".b"))
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_affine_parts_the_map_of_z_and_the_middle_block_with_the_output_layer_are_trained(
+    family: str, old: Path, new: Path, tmp_path: Path
+) -> None:
+    place = trained(old, family, tmp_path / "base")
+    model = adapter_of(run(new, place, tmp_path / "adapted"))
+    moved = {key for key, value in model.sampler_state().items() if value.any()}
+    assert any(key.startswith("generator.latent.b") for key in moved)
+    assert any(key.startswith("generator.deltas.") and key.endswith(".b") for key in moved)
+    assert any(key.startswith("generator.base.") and "bias" in key for key in moved)
+    hooked = [n for n, m in model.generator.base.named_modules() if m._forward_hooks]
+    assert all(name.startswith(MIDDLE[family]) for name in hooked), hooked
+    spent = model.generator.share / model.config.budget
+    assert 0.7 < spent <= 1
+
+
+def test_a_narrow_layer_beside_a_wide_one_is_a_low_rank_change_of_its_weight() -> None:
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = [
+        torch.nn.Linear(6, 5),
+        torch.nn.Conv2d(6, 5, 3, stride=2, padding=1),
+        torch.nn.ConvTranspose2d(6, 5, 4, stride=2, padding=1, bias=False),
+    ]
+    for layer in layers:
+        x = torch.randn(3, 6) if isinstance(layer, torch.nn.Linear) else torch.randn(3, 6, 8, 8)
+        delta = LowRank(layer, 2)
+        with torch.no_grad():
+            delta.b.normal_()
+            narrow = delta(layer, (x,), layer(x))
+            weight: Any = layer.weight
+            change = weight.square().mean().sqrt() * (delta.b @ delta.a)
+            weight += change.view_as(weight)
+            torch.testing.assert_close(narrow, layer(x), rtol=1e-4, atol=1e-4)
+
+
+def test_both_phases_of_a_step_share_one_draw(base: str, new: Path, tmp_path: Path) -> None:
+    config, codec, data = config_of(new, base, tmp_path / "out")
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    model, draws = adapter_of(engine), 0
+
+    def counted(*_: Any) -> None:
+        nonlocal draws
+        draws += 1
+
+    model.generator.register_forward_hook(counted)
+    encoded = next(MemoryBatches(data, 8, 0).start_at(0))
+    x = codec.scale(torch.from_numpy(encoded.x))
+    for step in (1, 2):
+        engine.train_step(Batch(x, torch.from_numpy(encoded.cond)))
+        assert draws == step
+
+
+def test_small_batches_lower_the_rate_unless_it_is_given(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    config, codec, _ = config_of(new, base, tmp_path / "out")
+    rates = models.build(config.model, codec.spec).config
+    assert rates.generator.lr == pytest.approx(2e-2 / 2)  # 8 rows a step, a quarter of 32
+    assert rates.generator.beta1 == 0.0
+    config, codec, _ = config_of(new, base, tmp_path / "out", generator={"lr": 0.5})
+    assert models.build(config.model, codec.spec).config.generator.lr == 0.5
+    assert rate(32) == rate(512) == 2e-2
+
+
+def test_the_average_reaches_back_over_a_third_of_the_steps(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    config, codec, _ = config_of(new, base, tmp_path / "out")
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    bias = adapter_of(engine).generator.latent.d
+    with torch.no_grad():
+        bias.fill_(1.0)
+    engine.ema.update(engine.model, 96, 0.999)
+    averaged = engine.ema.model.generator.latent.d
+    torch.testing.assert_close(averaged, torch.full_like(averaged, 1 - 97 / 100))
 
 
 def test_the_lower_layers_of_the_critic_are_frozen(base: str, new: Path, tmp_path: Path) -> None:
