@@ -95,20 +95,21 @@ def plot(results: Results, digits: Digits, pictures: Path, place: Path) -> None:
     from matplotlib import pyplot
 
     columns = [(f, results.of(digest_of(f))) for f in FAMILIES if (pictures / f"{f}.npy").exists()]
-    figure, axes = pyplot.subplots(1, len(columns) + 1, figsize=(1.5 * len(columns) + 1.5, 4.1))
+    size = (1.5 * (len(columns) + 1), 3.75)
+    figure, axes = pyplot.subplots(1, len(columns) + 1, figsize=size)
     labels = digits.test.cond[:, 0]
     real = [digits.test.x[labels == i % 10][i // 10] for i in range(50)]
-    for axis, (family, rows) in zip(axes, [("real digits", []), *columns], strict=True):
+    for axis, (family, rows) in zip(axes, [("real", []), *columns], strict=True):
         made = np.stack(real) if not rows else np.load(pictures / f"{family}.npy")[:50]
         # One line a digit, 0 to 9, five of each.
         grid = made.reshape(5, 10, 28, 28).transpose(1, 2, 0, 3).reshape(280, 140)
         axis.imshow(grid, cmap="gray", vmin=0, vmax=255)
         axis.set_axis_off()
         told = [np.median([row[score] for row in rows]) for score in ("frechet", "recall") if rows]
-        note = "Fréchet {:.1f}\nrecall {:.2f}".format(*told) if rows else "\n"
-        axis.set_title(f"{family}\n", fontsize=12, fontweight="bold")
-        axis.text(0.5, 1.015, note, ha="center", va="bottom", fontsize=10, transform=axis.transAxes)
-    figure.tight_layout(w_pad=0.6)
+        note = "Fréchet {:.1f}\nrecall {:.2f}".format(*told) if rows else "from the\ntest set"
+        axis.set_title(family, fontsize=12, fontweight="bold")
+        axis.text(70, 290, note, ha="center", va="top", fontsize=10.5)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.115, wspace=0.06)
     place.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(place, dpi=100)
 
