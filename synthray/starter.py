@@ -180,7 +180,7 @@ generate:
 # tune:
 #   space:
 #     model.params.generator.lr: {{low: 1e-5, high: 1e-3, log: true}}
-#     train.batch_size: [64, 128, 256]
+#     train.batch_size: [{max(batch // 2, 2)}, {batch}]
 #   trials: 16
 #   seeds: 3              # of each trial: what counts first is how many succeed
 output: {json.dumps(f"out/{name}", ensure_ascii=False)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -65,7 +66,9 @@ def tune(
         screen.say(line)
     place = settings.place("tune", "best.yaml")
     print_result(as_json, {"config": place, **tuning.model_dump(mode="json")}, place)
-    screen.say(f"next: synthray train {place}")
+    taken = storage.exists(settings.place("artifact", "artifact.json"))
+    elsewhere = " output=ANOTHER (this one has an artifact of other settings)" if taken else ""
+    screen.say(f"next: synthray train {shlex.quote(place)}{elsewhere}")
 
 
 @app.command()

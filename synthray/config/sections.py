@@ -66,7 +66,8 @@ class Change(Strict):
 
     step: int = Field(ge=1, description="the first step, counted from 0, with them")
     set: dict[str, Any] = Field(
-        description="settings under model.params, by dotted path: {generator.lr: 1e-4}"
+        min_length=1,
+        description="settings under model.params, by dotted path: {generator.lr: 1e-4}",
     )
 
 

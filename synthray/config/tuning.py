@@ -12,8 +12,8 @@ from synthray.config.strict import Strict
 class Range(Strict):
     """Numbers from ``low`` to ``high``, both included."""
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     log: bool = Field(False, description="as many values between 1 and 2 as between 10 and 20")
     integer: bool = False
 
@@ -46,7 +46,7 @@ class TuneConfig(Strict):
     space: dict[str, Values] = Field(
         {}, description="by dotted path a list of values, or {low: 1e-5, high: 1e-2, log: true}"
     )
-    trials: int = Field(16, ge=1, description="of settings; the first are the config's own")
+    trials: int = Field(16, ge=2, description="of settings; the first are the config's own")
     seeds: int = Field(3, ge=1, description="trainings of a trial, seeds seed, seed + 1, …")
     coverage: float = Field(
         0.5, gt=0, le=1, description="a seed succeeds from this share of what real rows cover"
@@ -66,5 +66,8 @@ class TuneConfig(Strict):
         None, ge=0, description="seeds that train the best once more; none: after pbt, as many"
     )
     concurrent: int | None = Field(
-        None, ge=1, description="trials at a time; none: as many as there are processors for"
+        None,
+        ge=1,
+        description="trials at a time; none: as many as there are processors for; "
+        "not for pbt, whose trials train side by side",
     )

@@ -55,11 +55,24 @@ def connect(config: ClusterConfig) -> Iterator[None]:
         yield
 
 
-def offered_cpus(config: ClusterConfig) -> int | None:
-    """The processors of a private cluster; None on a running one, which may grow."""
+@contextmanager
+def without_spare(config: ClusterConfig) -> Iterator[None]:
+    """Keep the spare processor of a private cluster from work that would not leave it free."""
     if config.address or os.environ.get("RAY_ADDRESS"):
-        return None
-    return int(ray.cluster_resources().get("CPU", 1)) - SPARE_CPUS
+        yield
+        return
+    holder = _Holder.options(num_cpus=SPARE_CPUS).remote()  # type: ignore[attr-defined]
+    ray.get(holder.held.remote())
+    try:
+        yield
+    finally:
+        ray.kill(holder)
+
+
+@ray.remote
+class _Holder:
+    def held(self) -> bool:
+        return True
 
 
 @cache

@@ -23,7 +23,7 @@ def unwrapped() -> Iterator[None]:
         if own is not None:
             raise _plain(own) from None
         raise ClusterError(
-            f"a task on the cluster failed for good: {_last_line(error)}",
+            f"a task on the cluster failed for good: {last_line(error)}",
             "see the traceback with --debug; the same command goes on from what is there",
         ) from error
 
@@ -46,6 +46,7 @@ def _own_cause(error: BaseException) -> SynthRayError | None:
     return None
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """Of what Ray says at length, the end: that is where the cause stands."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -8,8 +8,9 @@ from typing import Any
 
 from ray import tune
 
+from synthray.distributed.failures import last_line
 from synthray.distributed.trials import number_of
-from synthray.tuning.report import TrialRow, settings_told, told
+from synthray.tuning.report import TrialRow, limited, settings_told, told
 
 Show = Callable[[int, int, str], None]
 
@@ -48,7 +49,7 @@ class Listener:
         line = f"{ended} of {self.trials} trials"
         if scores:
             best = min(scores, key=lambda found: found.rank)
-            line += f"  best {best.successes}/{best.seeds} seeds, distance {best.distance:.3g}"
+            line += f"  best {best.successes}/{best.seeds} seeds, distance {limited(best.distance)}"
         self.show(done, self.trials * self.steps, line)
 
     def ended(self, trial: Any) -> None:
@@ -56,7 +57,13 @@ class Listener:
         if row:
             found = TrialRow.model_validate(row)
             settings = settings_told(found.lineage.now) or self.unchanged
-            self.say(f"trial {found.number} ({settings}): {told(found.score)}")
+            early = "" if found.ended != "running" else f"stopped early at step {found.step:,}, "
+            why = f": {found.why}" if found.why else ""
+            self.say(f"trial {found.number} ({settings}): {early}{told(found.score)}{why}")
+
+    def failed(self, trial: Any) -> None:
+        number, error = number_of(trial.trial_id, trial.config), trial.get_error()
+        self.say(f"trial {number} failed for good: {last_line(error) if error else 'no reason'}")
 
     def lost(self, trial: Any) -> None:
         number = number_of(trial.trial_id, trial.config)
@@ -89,6 +96,10 @@ class Listening(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         for listener in _listeners:
             listener.lost(trial)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        for listener in _listeners:
+            listener.failed(trial)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         for listener in _listeners:

@@ -19,8 +19,12 @@ from ray.tune.search.optuna import OptunaSearch
 from synthray.config import Config, Range
 from synthray.tuning.space import burn_in, clipped
 
-OBJECTIVES = {"lower": "max", "distance": "min", "spread": "min", "seconds": "min"}
-"""Reported figures and which way they are to go, for Optuna's multi-objective samplers."""
+OBJECTIVES = {"lower": "max", "distance": "min"}
+"""Reported figures and which way they are to go, for Optuna's multi-objective samplers. Not spread
+and seconds: a trial that fails at once is best at both, and would be sought.
+"""
+FEW = 30
+"""Integers that a copy steps through one by one."""
 STARTUP = 3
 """One of so many trials is drawn at random before TPE begins to learn from them; at most ten."""
 
@@ -51,6 +55,15 @@ class ConfigFirst(OptunaSearch):
     ) -> None:
         if trial_id != self._given[0]:
             super().on_trial_complete(trial_id, result, error)
+
+
+class SparingTheConfig(AsyncHyperBandScheduler):
+    """Never stops the config as it stands: others are to be compared with where it ends."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        is_config = trial.config["number"] == 0
+        return TrialScheduler.CONTINUE if is_config else decision
 
 
 def optuna_search(config: Config) -> OptunaSearch:
@@ -95,6 +108,7 @@ def scheduler_of(config: Config) -> TrialScheduler:
             metric="objective",
             mode="max",
             perturbation_interval=perturb_every(config),
+            burn_in_period=min(grace_steps(config), config.train.steps // 2),
             hyperparam_mutations={
                 "sampled": {path: _mutation(values) for path, values in settings.space.items()}
             },
@@ -104,7 +118,7 @@ def scheduler_of(config: Config) -> TrialScheduler:
     grace = grace_steps(config)
     if settings.scheduler == "none" or grace >= steps:
         return FIFOScheduler()
-    return AsyncHyperBandScheduler(
+    return SparingTheConfig(
         time_attr="step",
         metric="objective",
         mode="max",
@@ -143,5 +157,11 @@ def _domain(values: Range | list[Any]) -> Any:
 
 
 def _mutation(values: Range | list[Any]) -> Any:
-    """For a list, Ray goes to a neighbour; for a domain it multiplies."""
-    return _domain(values) if isinstance(values, Range) else list(range(len(values)))
+    """For a list, Ray goes to a neighbour; a domain's value it multiplies, which would leave small
+    integers where they are.
+    """
+    if not isinstance(values, Range):
+        return list(range(len(values)))
+    if values.integer and values.high - values.low < FEW:
+        return list(range(int(values.low), int(values.high) + 1))
+    return _domain(values)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,15 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if self._trial is not None:
-            self._trial.advance()
+            with self._given_up():
+                self._trial.advance()
         row = self._row()
         found = row.score
-        due = time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+        # A population's scheduler asks for its own.
+        due = (
+            self._job.config.tune.scheduler != "pbt"
+            and time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+        )
         return {
             SHOULD_CHECKPOINT: due and row.ended == "running",
             "step": row.step,
@@ -96,8 +102,9 @@ class TrialActor(tune.Trainable):
         self._saved = time.monotonic()
         # Among Ray's own files, which go when its cluster does.
         self._place = Path(tempfile.mkdtemp(dir=self.logdir))
-        job, self._why, self._trial = self._job, "", None
-        try:
+        job, self._why = self._job, ""
+        self._trial: Trial | None = None
+        with self._given_up():
             config = job.config if job.lineage is None else job.lineage.applied(job.config)
             self._trial = Trial(
                 config,
@@ -109,8 +116,19 @@ class TrialActor(tune.Trainable):
                 saved,
                 self._device,
             )
-        except SynthRayError as error:
-            self._why = error.what  # Trying again is no use: the trial has failed.
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        """What fails here fails again: the trial ends, and says why."""
+        try:
+            yield
+        except Exception as error:
+            self._trial = None
+            self._why = (
+                error.what
+                if isinstance(error, SynthRayError)
+                else f"{type(error).__name__}: {error}"
+            )
 
     def _row(self) -> TrialRow:
         number = number_of(self.trial_id, self._asked)

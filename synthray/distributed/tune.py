@@ -34,7 +34,6 @@ from synthray.distributed.trials import Job
 from synthray.distributed.tuner import run_trials
 from synthray.errors import (
     AlreadyExistsError,
-    ClusterError,
     ConfigError,
     NotFoundError,
     OutputTakenError,
@@ -97,6 +96,8 @@ def tune(
             f"see {place_of(config, 'trials.csv')}; widen tune.space, and choose another output",
         )
     say(f"best: trial {tuning.best.number}: {told(tuning.best.score)}")
+    if not tuning.best.score.successes:
+        say(f"no seed of any trial succeeded; those of the best: {tuning.best.verdicts}")
     fresh = _fresh_seeds(config)
     if fresh:
         rows = _replay(job, tuning.best.lineage, fresh, show, say)
@@ -156,12 +157,14 @@ def _search(job: Job, show: Show, say: Callable[[str], None]) -> list[TrialRow]:
         space, search = population(config), drawn_at_random(config)
     else:
         space, search = {}, optuna_search(config)
-    options = {"scheduler": scheduler, "search_alg": search, "num_samples": config.tune.trials}
+    options = {
+        "scheduler": scheduler,
+        "search_alg": search,
+        "num_samples": config.tune.trials,
+        "max_concurrent_trials": config.tune.concurrent,
+    }
     listener = Listener(show, say, config.tune.trials, config.train.steps)
-    rows = run_trials(job, SEARCH, space, options, listener)
-    if not any(row.is_baseline for row in rows) and config.tune.scheduler != "pbt":
-        raise ClusterError("the search lost its first trial", "delete OUTPUT/tune and start again")
-    return rows
+    return run_trials(job, SEARCH, space, options, listener, config.tune.trials)
 
 
 def _fresh_seeds(config: Config) -> list[int]:
@@ -177,9 +180,10 @@ def _replay(
     say(f"trying the best on fresh seeds: {', '.join(map(str, seeds))}")
     settled = Job(job.config, job.codec, job.data, lineage)
     space = {"seeds": ray_tune.grid_search([[seed] for seed in seeds])}
-    options = {"search_alg": BasicVariantGenerator(), "num_samples": 1}
+    at_a_time = job.config.tune.concurrent or 0
+    options = {"search_alg": BasicVariantGenerator(max_concurrent=at_a_time), "num_samples": 1}
     listener = Listener(show, say, len(seeds), job.config.train.steps, "the best")
-    return run_trials(settled, FRESH, space, options, listener)
+    return run_trials(settled, FRESH, space, options, listener, len(seeds))
 
 
 def _write_trials(config: Config, tuning: Tuning) -> None:

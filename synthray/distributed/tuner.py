@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
 
 from synthray import storage
-from synthray.config import Config
-from synthray.distributed.cluster import offered_cpus
-from synthray.distributed.failures import unwrapped
+from synthray.distributed.cluster import without_spare
+from synthray.distributed.failures import last_line, unwrapped
 from synthray.distributed.listening import Listener, Listening, listening
 from synthray.distributed.trials import Job, TrialActor, failed, number_of
+from synthray.errors import ClusterError, NotFoundError
 from synthray.tuning.report import TrialRow
 
 SETTINGS = {
@@ -33,24 +35,32 @@ KEPT = 3
 """Checkpoints of a trial: they are some seconds apart, so that one that the last snapshot named is
 still there when a killed driver comes back.
 """
+KEPT_IN_POPULATION = 10
+"""A copy may have to wait for a processor, and then begins from what its model saved by then."""
 
 
 def run_trials(
-    job: Job, name: str, space: dict[str, Any], options: dict[str, Any], listener: Listener
+    job: Job,
+    name: str,
+    space: dict[str, Any],
+    options: dict[str, Any],
+    listener: Listener,
+    expected: int,
 ) -> list[TrialRow]:
-    """One run of Ray Tune, begun or gone on with; its trials by number."""
+    """One run of Ray Tune, begun or gone on with; its trials by number.
+
+    Raises:
+        ClusterError: there are not as many trials as ``expected``.
+    """
     config, cluster = job.config, job.config.cluster
-    filesystem, path = storage.filesystem(config.place("tune", "ray"))
-    for package in ("ray.tune", "ray.train"):
-        # Of a lost trial our own line tells.
-        logging.getLogger(package).setLevel(logging.CRITICAL)
-    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
+    place = config.place("tune", "ray")
+    filesystem, path = storage.filesystem(place)
     needed = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
     trainable = ray_tune.with_resources(
         ray_tune.with_parameters(TrialActor, job=job), {k: v for k, v in needed.items() if v}
     )
-    with unwrapped(), listening(listener):
-        if ray_tune.Tuner.can_restore(f"{path}/{name}", storage_filesystem=filesystem):
+    with unwrapped(), listening(listener), without_spare(cluster), _quietly():
+        if _has_begun(storage.join(place, name)):
             listener.say("going on with the trials that are there")
             tuner = ray_tune.Tuner.restore(
                 f"{path}/{name}",
@@ -59,14 +69,13 @@ def run_trials(
                 storage_filesystem=filesystem,
             )
         else:
+            storage.delete_tree(storage.join(place, name))
+            pbt = config.tune.scheduler == "pbt"
             tuner = ray_tune.Tuner(
                 trainable,
                 param_space=space,
                 tune_config=ray_tune.TuneConfig(
-                    max_concurrent_trials=_concurrent(config),
-                    reuse_actors=True,
-                    trial_dirname_creator=_folder_of,
-                    **options,
+                    reuse_actors=True, trial_dirname_creator=_folder_of, **options
                 ),
                 run_config=ray_tune.RunConfig(
                     name=name,
@@ -76,38 +85,63 @@ def run_trials(
                     callbacks=[Listening()],
                     failure_config=ray_tune.FailureConfig(max_failures=config.train.max_failures),
                     checkpoint_config=ray_tune.CheckpointConfig(
-                        # Population-based training asks for more of them, and reads those of
-                        # other trials.
-                        num_to_keep=None if config.tune.scheduler == "pbt" else KEPT,
+                        num_to_keep=KEPT_IN_POPULATION if pbt else KEPT
                     ),
                 ),
             )
         results = tuner.fit()
-    return sorted(
-        (_row_of(job, results[i]) for i in range(len(results))), key=lambda row: row.number
-    )
+    if len(results) != expected:
+        raise ClusterError(
+            f"the search has {len(results)} trials and should have {expected}",
+            f"delete {config.place('tune')} and start again",
+        )
+    rows = (_row_of(job, results[i]) for i in range(len(results)))
+    return sorted(rows, key=lambda row: row.number)
+
+
+def _has_begun(place: str) -> bool:
+    """Whether there is a snapshot of trials. Without one Ray would go on with a single trial: it
+    keeps their number nowhere else.
+    """
+    try:
+        files = storage.list_files(place)
+    except NotFoundError:
+        return False
+    return any("/experiment_state" in file.uri for file in files)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """With Ray Tune's settings as they are to be, and back to what they were."""
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)  # of a lost trial our own line tells
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 def _folder_of(trial: Any) -> str:
     return f"trial-{number_of(trial.trial_id, trial.config)}-{trial.trial_id}"
 
 
-def _concurrent(config: Config) -> int | None:
-    """Trials at a time; on a running cluster Ray decides, and its autoscaler with it."""
-    if config.tune.concurrent is not None:
-        return config.tune.concurrent
-    offered = offered_cpus(config.cluster)
-    return None if offered is None else max(offered // config.cluster.cpus_per_worker, 1)
-
-
 def _row_of(job: Job, result: Any) -> TrialRow:
     found = (result.metrics or {}).get("row")
+    error = last_line(result.error) if result.error else ""
     if found is None:
         number = int(Path(result.path).name.split("-")[1])
-        return failed(job, number, result.config, str(result.error or "it never reported"))
+        return failed(job, number, result.config, error or "it never reported")
     row = TrialRow.model_validate(found)
     if row.ended != "running":
         return row
-    if result.error is None:
+    if not error:
         return row.model_copy(update={"ended": "stopped early"})
-    return row.model_copy(update={"ended": "failed", "why": str(result.error)})
+    return row.model_copy(update={"ended": "failed", "why": error})

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from synthray.config import ModelConfig, config_error, explain
 from synthray.data.codec import DataSpec
 from synthray.errors import ConfigError
-from synthray.models.base import GenerativeModel
+from synthray.models.base import GenerativeModel, OptimizerConfig
 
 BUILT_IN = {
     "gan": "synthray.models.gan:GAN",
@@ -107,9 +107,10 @@ def with_settings(model: GenerativeModel, settings: Mapping[str, Any], config: A
         config: the settings to start from; None: those in force.
 
     Raises:
-        ConfigError: no such setting, or the networks depend on it.
+        ConfigError: no such setting, or one that is not read at every step.
     """
-    tree = (config or model.config).model_dump(mode="json")
+    start = config or model.config
+    tree = start.model_dump(mode="json")
     for path, value in settings.items():
         *sections, name = path.split(".")
         place = tree
@@ -118,22 +119,29 @@ def with_settings(model: GenerativeModel, settings: Mapping[str, Any], config: A
         if not isinstance(place, dict) or name not in place:
             raise ConfigError(
                 f"model.params.{path}: no such setting of {type(model).__name__}",
-                f"known: {', '.join(model.config.model_dump())}",
+                f"known: {', '.join(place if isinstance(place, dict) else tree)}",
             )
+        _check_live(model, start, path)
         place[name] = value
     changed = _checked(type(model.config), tree, type(model).__name__)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        same = _shapes(type(model)(changed, model.spec)) == _shapes(model)
-    if not same:
-        raise ConfigError(
-            f"model.params: the networks depend on {', '.join(settings)}",
-            "change only what trains them: learning rates, penalties, losses",
-        )
+        type(model)(changed, model.spec)  # the family may refuse a combination
     return changed
 
 
-def _shapes(model: GenerativeModel) -> dict[str, Any]:
-    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+def _check_live(model: GenerativeModel, config: Any, path: str) -> None:
+    """Raises: ConfigError: a change that would do nothing: what depends on it is built once."""
+    section, _, rest = path.partition(".")
+    optimizer = isinstance(getattr(config, section), OptimizerConfig)
+    if (section in model.live) or (optimizer and rest and rest != "name"):
+        return
+    settings = {name: getattr(config, name) for name in type(config).model_fields}
+    known = [f"{name}.lr" for name, v in settings.items() if isinstance(v, OptimizerConfig)]
+    known += model.live
+    raise ConfigError(
+        f"model.params.{path}: cannot change in mid-training, for what depends on it is built once",
+        f"change what is read at every step: {', '.join(known)} and the like",
+    )
 
 
 def _over_defaults(cls: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class AdversarialModel(GenerativeModel):
 
     Config: ClassVar[type[Strict]] = AdversarialConfig
     sampler = ("generator",)
+    live = ("loss", *PENALTIES, "clip", "critic_steps")
     critics = ("critic",)
     generator: nn.Module
     critic: nn.Module

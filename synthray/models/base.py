@@ -18,7 +18,7 @@ from synthray.rng import BatchRandom
 
 
 class OptimizerConfig(Strict):
-    """How one phase moves its parameters."""
+    """How one phase moves its parameters. All but ``name`` may change while training goes on."""
 
     name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = Field(2e-4, gt=0)
@@ -46,8 +46,11 @@ class OptimizerConfig(Strict):
         """Set what moves while training goes on."""
         for group in optimizer.param_groups:
             group["lr"] = self.rate(progress)
+            group["weight_decay"] = self.weight_decay
             if self.name == "adam":
                 group["betas"] = self.betas(progress)
+            elif self.name == "sgd":
+                group["momentum"] = self.momentum
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         if self.name == "adam":
@@ -101,6 +104,8 @@ class GenerativeModel(nn.Module, ABC):
     Config: ClassVar[type[Strict]]
     sampler: ClassVar[tuple[str, ...]]
     conditional: ClassVar[bool] = True
+    live: ClassVar[tuple[str, ...]] = ()
+    """Settings read at every step, beside those of optimizers: a schedule may change them."""
     critics: ClassVar[tuple[str, ...]] = ()
     """Modules that sampling does not need and adapting does: the artifact keeps them apart."""
     forgetting: ClassVar[int] = 10

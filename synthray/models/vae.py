@@ -37,6 +37,7 @@ class VAEConfig(Strict):
 class VAE(GenerativeModel):
     Config: ClassVar[type[Strict]] = VAEConfig
     sampler = ("decoder",)
+    live = ("beta",)
     conditional = False
 
     def __init__(self, config: VAEConfig, spec: DataSpec) -> None:

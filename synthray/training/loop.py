@@ -13,7 +13,7 @@ from synthray import models, rng
 from synthray.config import Config
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec
-from synthray.errors import NonFiniteError, TrainingError
+from synthray.errors import ConfigError, NonFiniteError, TrainingError
 from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import Rows
 from synthray.training.averaging import agree
@@ -79,7 +79,15 @@ def check_model(config: Config, codec: Codec) -> None:
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = models.build(config.model, codec.spec)
-    in_force(model, model.config, config.train.schedule, Relief())
+    for index in range(len(config.train.schedule)):
+        changes = config.train.schedule[: index + 1]
+        try:
+            in_force(model, model.config, changes, Relief())
+        except ConfigError as error:
+            step = changes[-1].step
+            raise ConfigError(
+                f"train.schedule, step {step:,}: {error.what}", error.remedy
+            ) from error
 
 
 def new_engine(

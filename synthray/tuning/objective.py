@@ -80,7 +80,7 @@ def score(results: Sequence[SeedResult]) -> Score:
         successes=successes,
         lower=wilson(successes, len(results))[0],
         distance=float(middle),
-        spread=float(high - low),
+        spread=float(high - low) if high < WORST else WORST,
         seconds=float(np.median([result.seconds for result in results])),
     )
 

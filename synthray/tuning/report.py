@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,14 @@ class TrialRow(BaseModel):
         return score(self.seeds)
 
     @property
+    def verdicts(self) -> str:
+        """How many seeds came to which verdict, and the median share of the data they cover."""
+        found = Counter(seed.verdict for seed in self.seeds)
+        covered = float(np.median([seed.coverage for seed in self.seeds]))
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
+        return f"{counts}; cover {covered:.2f}"
+
+    @property
     def is_baseline(self) -> bool:
         """Whether it trained the config as it stands."""
         return not self.lineage.settings and not self.lineage.schedule
@@ -75,6 +84,8 @@ def best_config(config: Config, tuning: Tuning) -> str:
     """The config of the best trial as YAML for `synthray train`, with its scores as comments."""
     best = tuning.best
     lines = [f"# The best of {len(tuning.trials)} trials: {told(best.score)}."]
+    if not best.score.successes:
+        lines.append(f"# No seed of any trial succeeded; those of this one: {best.verdicts}.")
     if tuning.fresh:
         lines.append(f"# On fresh seeds: {told(score(tuning.fresh))}.")
     for path, value in best.lineage.settings.items():
@@ -86,25 +97,24 @@ def best_config(config: Config, tuning: Tuning) -> str:
 
 def told(found: Score) -> str:
     """A score in words."""
-    distance = "none" if found.distance >= WORST else f"{found.distance:.3g}"
     return (
         f"{found.successes} of {found.seeds} seeds succeed (lower bound {100 * found.lower:.0f} "
-        f"%), median distance {distance}, spread {_limited(found.spread)}, "
+        f"%), median distance {limited(found.distance)}, spread {limited(found.spread)}, "
         f"{found.seconds:.0f} s a seed"
     )
 
 
-def trials_table(config: Config, tuning: Tuning) -> list[list[str]]:
-    """A header and one row a trial, best first, as text."""
+def trials_table(config: Config, tuning: Tuning, none: str = "") -> list[list[str]]:
+    """A header and one row a trial, best first, as text; ``none`` where there is no distance."""
     paths = list(config.tune.space)
     head = ["rank", "trial", "ended", "step", "seeds", "lower", "distance", "spread", "seconds"]
-    rows = [[*head, *paths, "schedule", "why"]]
+    rows = [[*head, "verdicts", *paths, "schedule", "why"]]
     for rank, row in enumerate(tuning.ranked, start=1):
         found = row.score
-        values = [
-            _shown(row.lineage.settings[p]) if p in row.lineage.settings else "" for p in paths
-        ]
-        changes = [change.model_dump(mode="json") for change in row.lineage.schedule]
+        now = row.lineage.now
+        values = [_shown(now[path]) if path in now else "" for path in paths]
+        changes = [{"step": 0, "set": row.lineage.settings}] if row.lineage.schedule else []
+        changes += [change.model_dump(mode="json") for change in row.lineage.schedule]
         why = row.why or "; ".join(dict.fromkeys(s.why for s in row.seeds if s.why))
         rows.append(
             [
@@ -114,9 +124,10 @@ def trials_table(config: Config, tuning: Tuning) -> list[list[str]]:
                 str(row.step),
                 f"{found.successes}/{found.seeds}",
                 f"{found.lower:.3f}",
-                _limited(found.distance),
-                _limited(found.spread),
+                limited(found.distance, none),
+                limited(found.spread, none),
                 f"{found.seconds:.1f}",
+                row.verdicts,
                 *values,
                 json.dumps(changes) if changes else "",
                 why,
@@ -127,7 +138,7 @@ def trials_table(config: Config, tuning: Tuning) -> list[list[str]]:
 
 def shown(config: Config, tuning: Tuning, rows: int = 10) -> list[str]:
     """The first rows of the table as lines of text, and how the best compares with the config."""
-    table = trials_table(config, tuning)
+    table = trials_table(config, tuning, "none")
     narrow = [row[:-2] for row in table[: rows + 1]]
     widths = [max(len(row[i]) for row in narrow) for i in range(len(narrow[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in narrow]
@@ -135,6 +146,8 @@ def shown(config: Config, tuning: Tuning, rows: int = 10) -> list[str]:
         lines.append(f"… {len(table) - len(narrow)} more in trials.csv")
     if tuning.fresh:
         lines.append(f"the best on fresh seeds: {told(score(tuning.fresh))}")
+    if any(row.lineage.schedule for row in tuning.trials):
+        lines.append("settings are those at the end; how they came there is in trials.csv")
     if tuning.baseline is not None:
         same = tuning.best.is_baseline
         lines.append(
@@ -160,8 +173,9 @@ def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _limited(value: float) -> str:
-    return "–" if value >= WORST / 2 else f"{value:.3g}"
+def limited(value: float, none: str = "none") -> str:
+    """A distance, or ``none`` where the seed was given up."""
+    return none if value >= WORST / 2 else f"{value:.3g}"
 
 
 def plot(tuning: Tuning) -> bytes:

@@ -13,6 +13,7 @@ from synthray.config import Config, Ramp, Range, changed, config_error
 from synthray.data.batches import check_size
 from synthray.data.codec import Codec
 from synthray.errors import ConfigError
+from synthray.metrics.quick import MIN_ROWS
 from synthray.training.loop import check_model
 
 PARAMS = "model.params."
@@ -66,7 +67,7 @@ def check_space(config: Config, codec: Codec) -> None:
     Raises:
         ConfigError: every problem of the tune section, in one message.
     """
-    problems = list(_problems(config))
+    problems = list(_problems(config, codec))
     for path in config.tune.space:
         if not tunable(path):
             keys = ", ".join(key + "…" if key.endswith(".") else key for key in TUNABLE)
@@ -79,6 +80,11 @@ def check_space(config: Config, codec: Codec) -> None:
             except ConfigError as error:
                 found.setdefault(_inner(error), value)
         problems += [f"tune.space.{path}: {v!r} does not work: {why}" for why, v in found.items()]
+    if not problems and config.tune.grace is not None and config.tune.grace < burn_in(config):
+        problems.append(
+            f"tune.grace: {config.tune.grace:g} is less than the burn-in, {burn_in(config):g} of "
+            "the training; leave it out, or shorten the ramps (until)"
+        )
     if problems:
         raise config_error("tune", problems)
 
@@ -86,11 +92,12 @@ def check_space(config: Config, codec: Codec) -> None:
 def _inner(error: ConfigError) -> str:
     """The problems of a config on one line, without the count before them."""
     first, *problems = error.what.split("\n  - ")
-    return "; ".join(problems) or first
+    whole = "; ".join(problems) or first
+    return whole + ("; write integer: true" if "must be an integer" in whole else "")
 
 
-def _problems(config: Config) -> Iterator[str]:
-    tune, guard = config.tune, config.train.guard
+def _problems(config: Config, codec: Codec) -> Iterator[str]:
+    tune, guard, steps = config.tune, config.train.guard, config.train.steps
     if not tune.space:
         yield (
             "tune.space: empty; name what to vary, such as "
@@ -100,21 +107,34 @@ def _problems(config: Config) -> Iterator[str]:
         yield "model.name: adgan adapts an artifact; tune a family that trains from nothing"
     if not guard.enabled:
         yield "train.guard.enabled: false; trials are judged by the guard's scores, set it to true"
-    if config.train.eval_every > config.train.steps:
+    if codec.spec.rows < MIN_ROWS:
+        yield f"data.source: {codec.spec.rows} rows; judging samples needs at least {MIN_ROWS}"
+    if guard.warm_up >= steps:
         yield (
-            f"train.eval_every: {config.train.eval_every:,} exceeds train.steps = "
-            f"{config.train.steps:,}; trials are compared at evaluations, set it to a tenth"
+            f"train.guard.warm_up: {guard.warm_up:,} of train.steps = {steps:,}; nothing would be "
+            "judged, train longer or lower it"
         )
-    if tune.grace is not None and tune.grace < burn_in(config):
+    if config.train.eval_every > steps:
         yield (
-            f"tune.grace: {tune.grace:g} is less than the burn-in, {burn_in(config):g} of the "
-            "training; leave it out, or shorten the ramps (until)"
+            f"train.eval_every: {config.train.eval_every:,} exceeds train.steps = {steps:,}; "
+            "trials are compared at evaluations, set it to a tenth"
+        )
+    sizes, workers = tune.space.get("train.batch_size"), config.cluster.workers
+    if isinstance(sizes, Range) and workers > 1:
+        yield (
+            f"tune.space.train.batch_size: not all of a range divide among cluster.workers = "
+            f"{workers}; list the sizes"
         )
     if tune.scheduler == "pbt":
+        if tune.concurrent is not None:
+            yield "tune.concurrent: not for pbt, whose trials train side by side; leave it out"
+        if (tune.perturb_every or 0) >= steps:
+            yield (
+                f"tune.perturb_every: {tune.perturb_every:,} of train.steps = {steps:,}; nothing "
+                "would be copied, lower it"
+            )
         if config.train.schedule:
             yield "train.schedule: pbt finds one; leave it out, or choose another tune.scheduler"
-        if tune.trials < 2:
-            yield "tune.trials: 1; pbt needs a population, at least 2, better 8"
 
 
 def _check_one(config: Config, codec: Codec, path: str, value: Any) -> None:

@@ -111,7 +111,13 @@ class Trial:
         lineage = state.lineage if state else Lineage(settings=dict(settings))
         self.lineage = lineage.turned(self.step, settings)
         # Checkpoints are written when `save` is called, not by the training.
-        common = changed(self.lineage.applied(config), {"train.checkpoint_every": NEVER})
+        own: dict[str, Any] = {"train.checkpoint_every": NEVER}
+        self._together = config.tune.scheduler == "pbt"
+        if self._together:
+            # A seed that collapses is replaced by a copy of a better one. What a return of the
+            # guard would leave of the rates could not be told in a schedule.
+            own["train.guard.max_recoveries"] = 0
+        common = changed(self.lineage.applied(config), own)
         self.steps, self.every = common.train.steps, common.train.eval_every
         self._least = config.tune.coverage
         self._folder, self._seeds = folder, list(seeds)
@@ -127,8 +133,12 @@ class Trial:
 
     @property
     def over(self) -> bool:
-        """Whether no seed has anything left to train."""
-        return self.step >= self.steps or all(
+        """Whether no seed has anything left to train. In a population, those that have wait for the
+        others: they may go on as a copy.
+        """
+        if self.step >= self.steps or self._together:
+            return self.step >= self.steps
+        return all(
             why or training.stopped
             for why, training in zip(self._why, self._trainings, strict=True)
         )

@@ -61,7 +61,7 @@ def settings(source: Path, output: Path | str, lr: float = HOPELESS, **tune: Any
             "batch_size": 32,
             "eval_every": 50,
             "checkpoint_every": 50,
-            "guard": {"warm_up": 50},
+            "guard": {"warm_up": 50, "coverage": 0.0},
         },
         "tune": {"space": {RATE: [GOOD, 1e-3]}, "trials": 3, "seeds": 2, **tune},
         "output": str(output),
@@ -89,13 +89,19 @@ def test_a_search_finds_what_is_better_than_the_config_and_survives_a_killed_tri
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
+    # What a driver leaves that was killed before its first snapshot: nothing to go on from.
+    (tmp_path / "tune" / "ray" / "trials").mkdir(parents=True)
+    (tmp_path / "tune" / "ray" / "trials" / "tuner.pkl").write_bytes(b"")
     said: list[str] = []
     config = settings(source, tmp_path)
     found = tune(config, kill_once, said.append)
     assert killed
+    assert any("its process died; it goes on from its last checkpoint" in line for line in said)
+    assert not any("going on with" in line for line in said)
     assert "asha stops no trial before step 75 of 300" in said
     assert [row.number for row in found.trials] == [0, 1, 2]
     assert found.trials[0].is_baseline and not found.best.is_baseline
+    assert found.trials[0].ended == "finished"  # asha spares it, hopeless as it is
     assert found.best.score.rank < found.trials[0].score.rank
     assert found.best.score.distance < 0.5 * found.trials[0].score.distance
     left = {path.name for path in (tmp_path / "tune").iterdir()}
@@ -122,14 +128,12 @@ def test_population_based_training_copies_the_best_and_its_schedule_is_replayed(
         seeds=1,
         fresh_seeds=2,
         perturb_every=100,
-        space={RATE: [HOPELESS, GOOD, 1e-3]},
+        space={RATE: {"low": HOPELESS, "high": GOOD, "log": True}},
     )
     found = tune(config, say=quiet)
     assert [row.number for row in found.trials] == [0, 1, 2]
-    # A trial that began with the hopeless rate went on as a copy of one that did not.
-    assert any(row.lineage.schedule for row in found.trials) or all(
-        row.lineage.settings[RATE] != HOPELESS for row in found.trials
-    )
+    # A trial that lagged went on as a copy of a better one, with the rate varied.
+    assert any(row.lineage.schedule for row in found.trials)
     assert [seed.seed for seed in found.fresh] == [1, 2]
     assert all(seed.step == 300 for seed in found.fresh)
     best = configs.load(str(tmp_path / "tune" / "best.yaml"))

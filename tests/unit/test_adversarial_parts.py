@@ -239,12 +239,27 @@ def test_settings_change_in_mid_training_and_structure_does_not() -> None:
         0.1 * models.family("rpgan").Config().generator.lr
     )
     for settings, told in (
-        ({"width": 8}, "depend on width"),
+        ({"width": 8}, "width: cannot change in mid-training"),
+        ({"generator.name": "sgd"}, r"generator\.name: cannot change"),
+        ({"generator": {"lr": 1e-3}}, "generator: cannot change"),
+        ({"augment.probability": 0.5}, "cannot change"),
         ({"generator.speed": 8}, "no such setting"),
         ({"generator.lr": -1.0}, r"generator\.lr"),
     ):
         with pytest.raises(ConfigError, match=told):
             models.with_settings(model, settings)
+
+
+def test_every_setting_of_an_optimizer_but_its_kind_moves_when_a_schedule_says_so() -> None:
+    told = {"weight_decay": 5.0, "momentum": 0.5, "beta1": 0.3, "beta2": 0.6, "lr": 1e-3}
+    for name, keys in (("adam", ("weight_decay", "betas", "lr")), ("sgd", ("momentum", "lr"))):
+        changes = [{"step": 1, "set": {f"critic.{key}": value for key, value in told.items()}}]
+        engine = engine_of(build("rpgan", critic={"name": name}), schedule=changes)
+        engine.train_step(batch_of())
+        (group,) = engine.optimizers["critic"].param_groups
+        before = [group[key] for key in keys]
+        engine.train_step(batch_of())
+        assert all(group[key] != was for key, was in zip(keys, before, strict=True))
 
 
 # --- augmentation ------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from synthray.data.codec import DataSpec, Encoded
 from synthray.errors import ConfigError
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
-from synthray.training.loop import Hooks, new_engine, train
+from synthray.training.guard import Evaluation
+from synthray.training.loop import Hooks, check_model, new_engine, train
 from synthray.tuning.objective import WORST, Score, SeedResult, score
 from synthray.tuning.report import TrialRow, Tuning, as_csv, best_config, plot, shown, trials_table
 from synthray.tuning.space import burn_in, check_space, clipped, settings_of
@@ -51,6 +52,7 @@ def config_of(
     space: dict[str, Any] | None = None,
     lr: float = 1e-3,
     train: dict[str, Any] | None = None,
+    cluster: dict[str, Any] | None = None,
     **tune: Any,
 ) -> Config:
     ramp = {"first": 0.5, "last": 0.1, "until": 0.25}
@@ -59,7 +61,14 @@ def config_of(
     tree = {
         "data": {"source": "unused"},
         "model": {"name": "rpgan", "params": {**params, "generator": rates, "critic": rates}},
-        "train": {"steps": 60, "batch_size": 32, "eval_every": 20, **(train or {})},
+        "train": {
+            "steps": 60,
+            "batch_size": 32,
+            "eval_every": 20,
+            "guard": {"warm_up": 20},
+            **(train or {}),
+        },
+        "cluster": cluster or {},
         "tune": {"space": SPACE if space is None else space, "seeds": 2, **tune},
         "output": "unused",
     }
@@ -90,8 +99,9 @@ def test_a_trials_score_is_wilsons_bound_the_median_the_quartiles_and_the_cost()
 
 def test_a_seed_that_was_given_up_counts_with_the_worst_distance() -> None:
     seeds = [result(0.01), result(0.01, success=False, why="it collapsed"), result(0.02)]
-    assert (score(seeds).distance, score(seeds).spread) == (0.02, WORST - 0.01)
+    assert (score(seeds).distance, score(seeds).spread) == (0.02, WORST)
     assert score(seeds[:2]).distance == WORST
+    assert score(seeds[1:2]).spread == WORST
 
 
 def of(**figures: float) -> Score:
@@ -135,6 +145,7 @@ def test_sampled_numbers_become_settings_and_come_back_into_their_ranges() -> No
         RATE: 1e-2,
         "model.params.r1_gamma": 1,
     }
+    assert clipped(config, {RATE: 1e-9}) == {RATE: 1e-4}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +158,16 @@ def test_sampled_numbers_become_settings_and_come_back_into_their_ranges() -> No
         ({RATE: [1e-3, -1.0]}, {}, r"tune\.space\.model\.params\.generator\.lr: -1\.0 does not"),
         ({"train.batch_size": [32, 4096]}, {}, "4096 does not work: train.batch_size: 4096 exceed"),
         ({"train.batch_size": [16, 32]}, {"scheduler": "pbt"}, "only model.params can"),
-        ({"model.params.widths": [[8], [9]]}, {"scheduler": "pbt"}, "depend on widths"),
-        (SPACE, {"scheduler": "pbt", "trials": 1}, "tune.trials: 1; pbt needs a population"),
+        ({"model.params.widths": [[8], [9]]}, {"scheduler": "pbt"}, "widths: cannot change in mid"),
+        (SPACE, {"scheduler": "pbt", "concurrent": 1}, "tune.concurrent: not for pbt"),
+        (SPACE, {"scheduler": "pbt", "perturb_every": 60}, "nothing would be copied"),
+        (SPACE, {"train": {"guard": {"warm_up": 60}}}, "nothing would be judged"),
+        (
+            {"train.batch_size": {"low": 8, "high": 32, "integer": True}},
+            {"cluster": {"workers": 2}},
+            "list the sizes",
+        ),
+        ({"train.batch_size": {"low": 8, "high": 32}}, {}, "write integer: true"),
         (SPACE, {"grace": 0.2}, "tune.grace: 0.2 is less than the burn-in, 0.25"),
         (SPACE, {"train": {"guard": {"enabled": False}}}, "train.guard.enabled: false"),
         (SPACE, {"train": {"eval_every": 61}}, "train.eval_every: 61 exceeds"),
@@ -167,6 +186,7 @@ def test_ranges_and_choices_that_make_no_sense_are_told() -> None:
         ({"low": 0.0, "high": 1.0, "log": True}, "must be above 0"),
         ({"low": 0.5, "high": 2.0, "integer": True}, "integers are needed"),
         ({"low": 0.5, "heigh": 2.0}, "heigh: unknown key; did you mean 'high'"),
+        ({"low": 1.0, "high": float("inf")}, "high: must be a finite number|finite number"),
         ([1.0], "at least 2 items"),
         (3, "must be a section"),
     ):
@@ -215,15 +235,49 @@ def test_a_trial_trains_every_seed_and_says_where_each_stands(tmp_path: Path) ->
     assert tried.lineage.now == {RATE: 2e-3}
 
 
-def test_success_asks_for_a_verdict_and_for_coverage(tmp_path: Path) -> None:
-    guard = {"guard": {"warm_up": 0}}
-    for coverage, success in ((0.01, True), (1.0, False)):
-        tried = trial(config_of(train=guard, coverage=coverage), tmp_path / str(coverage), [0])
-        tried.advance()
-        tried.advance()
-        (found,) = tried.results()
-        assert found.verdict in ("healthy", "rising")
-        assert found.success == (success and found.verdict == "healthy")
+@pytest.mark.parametrize(
+    ("coverage", "distance", "verdict", "success"),
+    [
+        (0.6, 0.01, "healthy", True),
+        (0.5, 0.01, "healthy", False),  # 0.5 of what real rows get, 0.9, is not 0.6
+        (0.1, 0.01, "rising", False),
+    ],
+)
+def test_success_asks_for_a_verdict_and_for_coverage(
+    tmp_path: Path, coverage: float, distance: float, verdict: str, success: bool
+) -> None:
+    tried = trial(config_of(coverage=0.6), tmp_path, [0])
+    state = tried._trainings[0].watch.guard.state
+    state.floor = 0.9
+    state.evaluations = [Evaluation(step=60, coverage=coverage, distance=distance)]
+    (found,) = tried.results()
+    assert (found.verdict, found.success) == (verdict, success)
+    assert found.coverage == pytest.approx(coverage / 0.9)
+
+
+def test_what_was_given_up_or_stopped_stays_so_when_a_trial_goes_on(tmp_path: Path) -> None:
+    tried = trial(config_of(), tmp_path / "first", [0, 1])
+    tried.advance()
+    tried._why[0] = "it collapsed"
+    tried._trainings[1].stopped = True
+    assert tried.over
+    tried.save(tmp_path / "saved")
+    again = trial(config_of(), tmp_path / "again", [0, 1], tmp_path / "saved")
+    assert again.over
+    again.advance()
+    lost, stopped = again.results()
+    assert (lost.why, lost.step, stopped.step) == ("it collapsed", 20, 20)
+
+
+def test_in_a_population_what_collapsed_waits_to_become_a_copy(tmp_path: Path) -> None:
+    tried = trial(config_of(scheduler="pbt"), tmp_path, [0])
+    tried._why[0] = "it collapsed"
+    tried.advance()
+    assert not tried.over
+    tried.advance()
+    tried.advance()
+    assert tried.over
+    assert tried._trainings[0].watch.config.max_recoveries == 0
 
 
 def test_a_seed_that_diverges_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
@@ -334,10 +388,14 @@ def test_the_table_holds_every_trial_and_the_lines_compare_with_the_config() -> 
     rows = list(csv.DictReader(io.StringIO(as_csv(trials_table(config_of(), tuning())).decode())))
     assert [row["trial"] for row in rows] == ["1", "0 (config)", "2", "3"]
     assert rows[0]["seeds"] == "2/2" and rows[0]["distance"] == "0.2"
-    assert rows[3]["why"] == "it collapsed"
+    assert rows[3]["why"] == "it collapsed" and rows[3]["distance"] == ""
+    assert rows[0]["verdicts"] == "2 healthy; cover 0.90"
+    assert rows[0][RATE] == "0.0005"
+    assert '"step": 0' in rows[0]["schedule"] and "0.002" in rows[0]["schedule"]
     lines = shown(config_of(), tuning(), rows=2)
     assert "2 more in trials.csv" in lines[3]
     assert lines[-1].startswith("the config as it stands: 1 of 2 seeds succeed")
+    assert lines[-2].startswith("settings are those at the end")
     only = Tuning(trials=tuning().trials[:1])
     assert shown(config_of(), only)[-1] == "no trial is better than the config as it stands"
 
@@ -356,6 +414,12 @@ def test_the_picture_shows_every_seed() -> None:
 
 def test_a_schedule_out_of_order_or_beyond_the_end_is_told() -> None:
     change = {"step": 20, "set": {"generator.lr": 1e-3}}
+    with pytest.raises(ConfigError, match=r"set: .*at least 1 item"):
+        config_of(train={"schedule": [{"step": 20, "set": {}}]})
+    wrong = config_of(train={"schedule": [{"step": 20, "set": {"generator.lrr": 1e-3}}]})
+    codec: Any = Vectors()
+    with pytest.raises(ConfigError, match=r"train\.schedule, step 20: .*generator\.lrr"):
+        check_model(wrong, codec)
     with pytest.raises(ConfigError, match="order of steps"):
         config_of(train={"schedule": [change, change]})
     with pytest.raises(ConfigError, match=r"a change at step 60, and train\.steps is 60"):
