@@ -4,9 +4,9 @@
     python -m benchmarks.stability.families out/data/mnist --plot docs/images/families.png
 
 The budget is steps and batch size, and networks of the same width: small, for one core of a CPU.
-Learning rates are some times the defaults, which are for larger networks and long trainings; how
-many times was tried with one seed where FASTER differs from ten, and for dcgan and rpgan
-(docs/experiments.md). The time is processor time of one thread. Results are appended to
+Learning rates are some times the defaults, which are for larger networks and long trainings: by
+FASTER, tried with one seed for most families (docs/experiments.md), not for sngan and sagan. The
+time is processor time of one thread. Results are appended to
 benchmarks/stability/results/families.jsonl; a second run does what is missing.
 """
 
