@@ -45,7 +45,7 @@ def connect(config: ClusterConfig) -> Iterator[None]:
     Raises:
         ClusterError: the address does not answer.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    address = _address(config)
     if ray.is_initialized():
         yield
         return
@@ -55,10 +55,15 @@ def connect(config: ClusterConfig) -> Iterator[None]:
         yield
 
 
+def _address(config: ClusterConfig) -> str | None:
+    """Of the running cluster to use; none: a private one."""
+    return config.address or os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def without_spare(config: ClusterConfig) -> Iterator[None]:
     """Keep the spare processor of a private cluster from work that would not leave it free."""
-    if config.address or os.environ.get("RAY_ADDRESS"):
+    if _address(config):
         yield
         return
     holder = _Holder.options(num_cpus=SPARE_CPUS).remote()  # type: ignore[attr-defined]

@@ -79,11 +79,10 @@ def optuna_search(config: Config) -> OptunaSearch:
         ),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
     }
-    space = {"sampled": {path: _domain(values) for path, values in settings.space.items()}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return ConfigFirst(
-            ConfigFirst.convert_search_space(space),
+            ConfigFirst.convert_search_space(domains(config)),
             metric=list(OBJECTIVES),
             mode=list(OBJECTIVES.values()),
             sampler=samplers[settings.search](),
@@ -135,8 +134,8 @@ def perturb_every(config: Config) -> int:
     return max(round(asked / every), 1) * every
 
 
-def population(config: Config) -> dict[str, Any]:
-    """The parameter space of population-based training: every trial draws its own start."""
+def domains(config: Config) -> dict[str, Any]:
+    """The config's space as Ray's domains, under the key that trials look at."""
     return {"sampled": {path: _domain(values) for path, values in config.tune.space.items()}}
 
 

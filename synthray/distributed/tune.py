@@ -23,10 +23,10 @@ from synthray import storage
 from synthray.config import Config
 from synthray.distributed.listening import Listener, Show
 from synthray.distributed.searching import (
+    domains,
     drawn_at_random,
     grace_steps,
     optuna_search,
-    population,
     scheduler_of,
 )
 from synthray.distributed.train import prepare
@@ -154,7 +154,7 @@ def _search(job: Job, show: Show, say: Callable[[str], None]) -> list[TrialRow]:
     search: BasicVariantGenerator | OptunaSearch
     if config.tune.scheduler == "pbt":
         random.seed(config.seed)  # Ray's copies are drawn from it
-        space, search = population(config), drawn_at_random(config)
+        space, search = domains(config), drawn_at_random(config)
     else:
         space, search = {}, optuna_search(config)
     options = {

@@ -8,9 +8,8 @@ from typing import Any
 
 from synthray import models
 from synthray.config import Change, Ramp, peak
+from synthray.models.adversarial import PENALTIES
 from synthray.models.base import GenerativeModel, OptimizerConfig
-
-PENALTIES = ("r1_gamma", "r2_gamma", "gradient_penalty")
 
 
 @dataclass(frozen=True)
