@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from synthray.data.layout import Layout
 from synthray.data.schema import Schema
 
 
@@ -19,7 +20,7 @@ class DataSpec(BaseModel):
 
     ``shape`` is that of one encoded row. ``conditions`` gives the number of values of each
     condition column; ``combinations`` lists the value indices that occur together in the source,
-    and ``counts`` how often.
+    and ``counts`` how often. ``layout`` says how the columns of a table lie in a row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,13 +30,15 @@ class DataSpec(BaseModel):
     conditions: tuple[int, ...] = ()
     combinations: tuple[tuple[int, ...], ...] = ((),)
     counts: tuple[int, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
 class Encoded:
     """Encoded rows in their compact form.
 
-    x: [rows, *shape], in the codec's storage type (uint8 for images, float32 for numbers).
+    x: [rows, *shape], in the codec's storage type (uint8 for images, float32 for numbers and for
+        the compact rows of a table).
     cond: int64 [rows, conditions], the value index of each condition.
     """
 

@@ -28,7 +28,8 @@ class Column(BaseModel):
     """One column.
 
     ``values`` are the categories of a categorical column, in a fixed order, as Python scalars of
-    the source's own type.
+    the source's own type. ``format`` is that of a datetime column stored as text, as strptime takes
+    it. ``pattern`` is the regular expression that a generated id matches.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,8 @@ class Column(BaseModel):
     condition: bool = False
     values: tuple[bool | int | str, ...] | None = None
     arrow_type: str = Field(default="string", description="the Arrow type, as str(type)")
+    format: str | None = None
+    pattern: str | None = None
 
     @property
     def countable(self) -> bool:
