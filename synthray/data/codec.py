@@ -14,6 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from synthray.data.layout import Layout
 from synthray.data.schema import Schema
 
+Coding = Literal["numbers", "modes", "bins"]
+"""How a table is encoded: numbers alone, standardised; or compact rows (see `synthray.data.layout`)
+with the modes of a mixture, or with bins, for numbers.
+"""
+
 
 class DataSpec(BaseModel):
     """What a model needs to know of its data.
