@@ -35,7 +35,7 @@ from synthray.rng import BatchRandom
 
 
 class NADEConfig(Strict):
-    embedding: int = Field(64, ge=1, description="numbers that stand for the columns seen so far")
+    embedding: int = Field(96, ge=1, description="numbers that stand for the columns seen so far")
     hidden: int = Field(64, ge=1, description="units of each column's own network")
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=3e-3, beta1=0.9, beta2=0.99, schedule="cosine", final=0.01
@@ -65,6 +65,10 @@ class Columns(nn.Module):
         self.output_bias = nn.Parameter(torch.cat([_log_share(s.counts) for s in layout.slots]))
         self.starts = [0, *accumulate(sizes[:-1])]
         self.register_buffer("first", torch.tensor(self.starts), persistent=False)
+
+    def embed(self, codes: Tensor, slot: int) -> Tensor:
+        """The embeddings of a slot's codes [n]: [n, embedding]."""
+        return self.embedding.index_select(0, codes + self.starts[slot])
 
     def logits(self, h: Tensor, slot: int) -> Tensor:
         """Of a slot's codes, [n, codes]; h: [n, hidden]."""
@@ -115,7 +119,7 @@ class NADE(GenerativeModel):
         """
         net, layout = self.columns, self.layout
         slots = len(layout.slots)
-        points = 1 - rng.uniform(slots)  # in (0, 1]
+        points = (1 - rng.uniform(slots)).T.contiguous()  # [slots, n], in (0, 1]
         offsets = 2 * rng.uniform(len(layout.offset_columns)) - 1
         codes = torch.zeros((n, slots), dtype=torch.int64, device=points.device)
         seen = torch.zeros((n, self.config.embedding), device=points.device)
@@ -126,13 +130,13 @@ class NADE(GenerativeModel):
             free = [slot for slot in free if slot not in fixed]
             for slot in fixed:
                 codes[:, slot] = held[:, layout.code_columns[slot]].long()
-                seen += net.embedding[codes[:, slot] + net.first[slot]]
+                seen += net.embed(codes[:, slot], slot)
             given = layout.offsets(held)
             offsets = torch.where(given.isnan(), offsets, given)
         for slot in free:
             h = torch.addmm(net.bias[slot], seen, net.weight[slot]).relu_()
-            codes[:, slot] = self._drawn(h, slot, points[:, slot])
-            seen += net.embedding[codes[:, slot] + net.first[slot]]
+            codes[:, slot] = drawn = self._drawn(h, slot, points[slot])
+            seen += net.embed(drawn, slot)
         return layout.pack(codes, offsets)
 
     def _drawn(self, h: Tensor, slot: int, point: Tensor) -> Tensor:
@@ -141,9 +145,10 @@ class NADE(GenerativeModel):
         hidden = self.layout.slots[slot].hidden
         if hidden is not None:
             logits[:, hidden] = -torch.inf
-        sums = (logits - logits.amax(dim=1, keepdim=True)).exp_().cumsum(dim=1)
+        weights = logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
+        sums = torch.cumsum(weights, dim=1, out=weights)
         # A point above 0 and up to the last sum is never met by a code of probability 0.
-        return torch.searchsorted(sums, point[:, None] * sums[:, -1:]).squeeze(1)
+        return torch.searchsorted(sums, (point * sums[:, -1])[:, None]).squeeze(1)
 
     def _of_conditions(self, cond: Tensor | None) -> Tensor | float:
         """What is known before the first column: [n, embedding]."""
