@@ -6,9 +6,9 @@ import re
 
 import pyarrow as pa
 
-_DICTIONARY = re.compile(r"dictionary<values=(?P<values>.+), indices=(?P<indices>\w+), ordered=(.)>")
-_TIMESTAMP = re.compile(r"timestamp\[(?P<unit>\w+), tz=(?P<zone>.+)\]")
-_DECIMAL = re.compile(r"decimal(?P<bits>32|64|128|256)\((?P<precision>\d+), (?P<scale>-?\d+)\)")
+_DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=(.)>")
+_TIMESTAMP = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
+_DECIMAL = re.compile(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)")
 
 
 def parse(name: str) -> pa.DataType:
@@ -19,7 +19,7 @@ def parse(name: str) -> pa.DataType:
     """
     if found := _DICTIONARY.fullmatch(name):
         values, indices, ordered = found.groups()
-        return pa.dictionary(parse(values), parse(indices), ordered == "1")
+        return pa.dictionary(parse(indices), parse(values), ordered == "1")
     if found := _TIMESTAMP.fullmatch(name):
         return pa.timestamp(*found.groups())
     if found := _DECIMAL.fullmatch(name):

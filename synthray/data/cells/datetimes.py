@@ -31,8 +31,8 @@ def read(column: Column, cells: pa.ChunkedArray) -> pa.ChunkedArray:
     if times.null_count > cells.null_count:
         wrong = cells.filter(pc.and_(pc.is_null(times), pc.is_valid(cells)))
         raise SourceError(
-            f"data.source: column {column.name!r} has {len(wrong)} cells that are not of the format "
-            f"{column.format!r}, such as {wrong[0].as_py()!r}",
+            f"data.source: column {column.name!r} has {len(wrong)} cells that are not of the "
+            f"format {column.format!r}, such as {wrong[0].as_py()!r}",
             f"correct data.schema.{column.name}.format, or take the column for categorical",
         )
     # Arrow gives seconds as timestamps; their numbers are not to be scaled.
