@@ -19,13 +19,14 @@ MAX_SHARDS = 1_000_000
 
 
 def _is_plain(value: Any) -> Any:
-    if not isinstance(value, bool | int | str):
-        raise ValueError("must be text, an integer, true or false")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be text, a number, true or false")
     return value
 
 
 Rows = Annotated[int, Field(ge=1)]
-Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
+Plain = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
+Shares = dict[str, float] | float
 
 
 class DataConfig(Strict):
@@ -123,7 +124,12 @@ class GenerateConfig(Strict):
     rows: Rows = 10_000
     seed: int = Field(0, ge=0, le=rng.MAX_SEED)
     shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
-    where: dict[str, Plain] = Field({}, description="condition values to fix")
+    where: dict[str, Plain] = Field({}, description="values to hold, by column")
+    balance: dict[str, Shares] = Field(
+        {},
+        description="shares of values, by column: {income: {'>50K': 0.5}}; a number alone is the "
+        "share of the rarer of two values",
+    )
     images: Literal["png", "tensor"] = "png"
     license: str = Field("unspecified", description="the licence of the data set, for its card")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from synthray.config import DataConfig
-from synthray.data.codec import Codec, Encoded
+from synthray.data.codec import Codec, Coding, Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
 from synthray.data.source import LABEL, Chunk, Source, open_source
@@ -23,11 +23,6 @@ Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 LEARNS = "this version learns from images and from rows of numbers"
 REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
-
-
-Coding = Literal["numbers", "modes", "bins"]
-"""How a family takes rows of plain columns: as standardised numbers, with no others among them, or
-as the compact rows of a table, whose numbers are modes or bins."""
 
 
 def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:

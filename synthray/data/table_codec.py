@@ -20,13 +20,13 @@ from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
 from synthray.data.cells.modes import fit_modes
 from synthray.data.cells.numbers import NumberCells, NumberForm, number_slot
 from synthray.data.cells.statistics import ENDS, NumberStats
-from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
 from synthray.data.conditions import Label
 from synthray.data.hashing import row_keys
 from synthray.data.layout import MAX_CODES, Layout, Slot
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import ValueCounts
-from synthray.errors import ArtifactError, SchemaError, SourceError
+from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
 
 NUMBERS = (Kind.continuous, Kind.integer, Kind.datetime)
 CATEGORIES = (Kind.categorical, Kind.boolean)
@@ -311,6 +311,26 @@ class TableCodec:
             slot += 1
             number += part.number
         return pa.Table.from_arrays(columns, schema=self._arrow)
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+        """How a learned column holds a value, and the value; text that reads as one is taken as it.
+
+        Raises:
+            ConditionError: no such column, or a value that it cannot have.
+        """
+        part = next((c for c in self._cells if c.column.name == name), None)
+        if part is None:
+            known = ", ".join(c.column.name for c in self._cells)
+            ids = "; ids are made anew" if name in self._ids else ""
+            raise ConditionError(
+                f"where: column {name!r} is not one that was learned{ids}",
+                f"its columns: {known}",
+            )
+        code, offset, scalar = part.cell(value)
+        if part.codes == 1:
+            return None, scalar
+        slots = [c.column.name for c in self._cells if c.codes > 1]
+        return Cell(slots.index(name), code, offset), scalar
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: exactly those of the source."""

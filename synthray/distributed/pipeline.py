@@ -28,7 +28,7 @@ from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.subjects import images_only
-from synthray.models import check_params
+from synthray.models import check_params, coding
 from synthray.sampling.dataset import Plan, read_manifest
 from synthray.tuning.report import Tuning
 
@@ -193,7 +193,7 @@ def check_run(config: Config) -> None:
         ConfigError, SourceError, SchemaError, StorageError, UsageError.
     """
     check_params(config.model)
-    _, codec = open_data(config.data)
+    _, codec = open_data(config.data, coding(config.model))
     images_only(codec)
     check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
     if config.evaluate.holdout is not None:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from synthray.data import arrow_types
+from synthray.data.conditions import value_index
 from synthray.data.schema import Column
 from synthray.data.sketches import ValueCounts, plain
 from synthray.errors import SchemaError, SourceError
@@ -83,6 +84,15 @@ class CategoryCells:
         known = self._known.cast(chunk.type)
         codes = pc.index_in(chunk, value_set=known).fill_null(-1)
         return np.asarray(codes.to_numpy().astype(np.int64))
+
+    def cell(self, value: bool | int | float | str) -> tuple[int, float, pa.Scalar]:
+        """The code of a value, the offset that it has not, and the value.
+
+        Raises:
+            ConditionError: the column has no such value.
+        """
+        code = value_index(self.column, value)
+        return code, 0.0, self._known[code]
 
     def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
         """Cells in the source's type; missing and hidden ones are null.

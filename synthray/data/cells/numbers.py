@@ -24,7 +24,7 @@ from synthray.data.cells.statistics import Number
 from synthray.data.hashing import mix
 from synthray.data.schema import Column
 from synthray.data.sketches import numbers
-from synthray.errors import SourceError
+from synthray.errors import ConditionError, SourceError
 
 
 class Axis(BaseModel):
@@ -219,6 +219,35 @@ class NumberCells:
         points = (mix(keys ^ salt) >> np.uint64(11)) * 2.0**-53
         passed = (cumulative <= (points * cumulative[:, -1])[:, None]).sum(axis=1)
         return np.asarray(np.minimum(passed, number - 1))
+
+    def cell(self, value: bool | int | float | str) -> tuple[int, float, pa.Scalar]:
+        """The code, the offset and the cell of a number; text that reads as one is taken as it.
+
+        Raises:
+            ConditionError: no number of the column's type, or one that it does not come to.
+        """
+        plain, name = arrow_types.value_type(self.type), self.column.name
+        try:
+            wanted = pa.array([str(value)]).cast(plain)
+        except pa.ArrowInvalid:
+            raise ConditionError(
+                f"where: {name} = {value!r} is no value of type {plain}",
+                "give it as the column has it",
+            ) from None
+        read = storing.read(self.column, pa.chunked_array([wanted]))
+        codes, offsets = self.encode(read, np.zeros(1, np.uint64))
+        near = self._decoded(codes, offsets)
+        axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
+        inside = bool(axis.low <= units[0] <= axis.high)
+        # Off a grid, and from a mode, the nearest comes back within a rounding of the offset.
+        exact = axis.grid and not self.form.weights
+        if not inside or (exact and not near.equals(wanted)):
+            raise ConditionError(
+                f"where: {name} = {value!r} is not among what the column holds; near is "
+                f"{near[0].as_py()}",
+                "give a value within its range, with no more decimals than the source has",
+            )
+        return int(codes[0]), float(offsets[0]), wanted[0]
 
     def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
         """Cells in the source's type; missing and hidden ones are null.
