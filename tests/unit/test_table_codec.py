@@ -226,7 +226,13 @@ def without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @given(tables(), st.data())
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=list(HealthCheck),
+)
 def test_any_table_comes_back(rows: pa.Table, data: st.DataObject) -> None:
     rows = rows.append_column("\0spare", pa.array(np.arange(len(rows)) % 2 == 0))
     if len(rows) == 1:  # nothing varies
@@ -534,6 +540,22 @@ def test_ids_are_made_anew() -> None:
         assert part == first[name].to_pylist()[20:30]
     assert first["n"].equals(rows["n"]) and all(1000 <= n < 10_000 for n in both)
     assert "K0001" not in json.dumps(made.to_json())
+
+
+def test_a_pattern_that_cannot_be_read_is_told_at_once() -> None:
+    column = Column(name="key", kind=Kind.id, pattern="K.*")
+    with pytest.raises(SchemaError, match="K"):
+        TableCodec(Schema(columns=(column,)))
+
+
+def test_chunks_without_cells_count_nothing() -> None:
+    rows = pa.table({"x": [1.5, 2.5], "c": ["a", "b"], "t": pa.array([1, 2], pa.date32())})
+    made = TableCodec(schema_of(rows))
+    bare = pa.table({f.name: pa.chunked_array([], f.type) for f in rows.schema})
+    made.fit([made.partial(bare), made.partial(rows), made.partial(rows.slice(0, 0))])
+    assert made.to_json() == fitted(rows).to_json()
+    assert len(made.encode(bare)) == 0
+    assert len(made.decode(torch.empty(0, *made.spec.shape), NO_LABELS)) == 0
 
 
 # Privacy.
