@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from synthray import storage
 from synthray.config import DataConfig
@@ -13,7 +13,7 @@ from synthray.data.codec import Codec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import proposed_conditions
 from synthray.data.prepare import open_data
-from synthray.data.source import LABEL, Chunk, FolderChunk, ParquetChunk, Source, open_source
+from synthray.data.source import Source, open_source
 
 SAMPLE_CHUNKS = 4
 SHOWN_VALUES = 100
@@ -73,23 +73,17 @@ def _column(source: Source, codec: Codec, name: str, say: Callable[[str], None])
 
 def _values(source: Source, column: str) -> str:
     """All values of a column, as text."""
-    found = {value for chunk in source.chunks for value in _values_of(chunk, column)}
+    found = {
+        value
+        for chunk in source.chunks
+        for value in chunk.select([column]).read()[column].unique().to_pylist()
+    }
     listed = sorted(
         (value for value in found if value is not None), key=lambda v: (str(type(v)), v)
     )
     shown = ", ".join(_shown(str(value)) for value in listed[:SHOWN_VALUES])
     more = " …" if len(listed) > SHOWN_VALUES else ""
     return f"{len(listed)} values: {shown}{more}"
-
-
-def _values_of(chunk: Chunk, column: str) -> Iterator[object]:
-    """Without reading images, where that can be."""
-    if isinstance(chunk, FolderChunk) and column == LABEL:
-        yield from (label for _, _, label in chunk.files)
-        return
-    if isinstance(chunk, ParquetChunk):
-        chunk = replace(chunk, columns=(column,))
-    yield from chunk.read()[column].unique().to_pylist()
 
 
 def _shown(name: str) -> str:

@@ -214,7 +214,7 @@ def test_init_writes_a_config_that_loads(run, tmp_path: Path) -> None:
 def test_init_lists_every_label_of_a_folder_though_it_looks_at_few_images(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synthray.data.source.FILES_PER_CHUNK", 2)
+    monkeypatch.setattr("synthray.data.folder_source.FILES_PER_CHUNK", 2)
     source = labelled_folder(tmp_path / "s", classes=12, each=2)
     code, _, err = run("init", source, "-o", tmp_path / "c.yaml")
     assert code == 0
@@ -289,7 +289,7 @@ def test_init_does_not_overwrite_unless_forced(run, tmp_path: Path) -> None:
     [
         ("missing", "does not exist"),
         ("empty", "holds no files"),
-        ("texts", "1 files, none of them an image or Parquet"),
+        ("texts", "1 files, none of them an image or a table"),
         ("damaged", "can be read"),
         ("table.parquet", "learns from images and from rows of numbers"),
         ("false.parquet", "not a Parquet file"),
