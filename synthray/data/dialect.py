@@ -21,6 +21,8 @@ MAX_PREAMBLE = 20
 _TYPED = re.compile(
     f"^(?:{'|'.join(PATTERNS[look] for look in Look if look not in (Look.boolean, Look.other))})$"
 )
+_TOLD = re.compile(r'\A"?sep=([,;\t|])"?\r?\n')
+"""The first line of a file for spreadsheets."""
 _COMMA = re.compile(f"^(?:{PATTERNS[Look.comma]})$")
 
 
@@ -77,7 +79,10 @@ def look_at(sample: bytes, whole: bool, where: str, compressed: bool = False) ->
     text = sample[mark:cut].decode(encoding, errors="replace")
     if "\0" in text:
         raise SourceError(f"{where} is not text: it holds zero bytes", "give a CSV file")
-    tried = [_try(text, delimiter) for delimiter in DELIMITERS]
+    told = _TOLD.match(text)
+    tried = [_try(text, delimiter) for delimiter in (told.group(1) if told else DELIMITERS)]
+    if told:
+        tried = [replace(tried[0], passed=1, merit=(1.0, 1.0))]
     best = max(tried, key=lambda trial: trial.merit)
     if best.merit[0] <= 0:  # one column, whatever its text holds
         best = _try(text, next((sign for sign in DELIMITERS if sign not in text), ","))
@@ -105,17 +110,9 @@ class _Trial:
 
 
 def _try(text: str, delimiter: str) -> _Trial:
-    rows, ends = [], []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                ends.append(reader.line_num)
-            if len(rows) == SAMPLE_ROWS:
-                break
-    except csv.Error:  # a cell beyond the module's limit: what was read is enough
-        pass
+    rows, ends, strict = _read(text, delimiter, strict=True)
+    if not strict:
+        rows, ends, _ = _read(text, delimiter, strict=False)
     if not rows:
         return _Trial(delimiter, [], [])
     widths = Counter(len(row) for row in rows)
@@ -134,8 +131,31 @@ def _try(text: str, delimiter: str) -> _Trial:
     # Lines of nearly as many cells are no title: they are told as ragged ones.
     if passed > MAX_PREAMBLE or any(len(row) > width / 2 for row in rows[:passed]):
         passed = 0
-    merit = (share / (len(rows) - passed) * whole / len(cells), float(width))
+    fit = share / (len(rows) - passed) * whole / len(cells)
+    merit = (fit if strict else fit / 2, float(width))
     return replace(trial, passed=passed, merit=merit)
+
+
+def _read(text: str, delimiter: str, strict: bool) -> tuple[list[list[str]], list[int], bool]:
+    """Rows, the lines up to each one's end, and whether the dialect's rules were kept.
+
+    With the wrong delimiter, quotes that close a cell stand before other things than one.
+    """
+    rows, ends = [], []
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict
+    )
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                ends.append(reader.line_num)
+            if len(rows) == SAMPLE_ROWS:
+                break
+    except csv.Error as error:
+        # The end of the sample may cut a cell; one beyond the module's limit is no fault either.
+        return rows, ends, "unexpected end" in str(error) or "limit" in str(error)
+    return rows, ends, True
 
 
 def _is_spaced(text: str, delimiter: str) -> bool:

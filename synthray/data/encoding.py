@@ -44,7 +44,7 @@ def find(sample: bytes) -> tuple[str, int]:
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name, len(mark)
-    if sample:
+    if len(sample) > 1:
         cells = np.frombuffer(sample[: len(sample) // 2 * 2], np.uint8)
         odd, even = cells[1::2], cells[0::2]
         # Latin letters in UTF-16 have a zero byte each, at one side.
@@ -77,9 +77,10 @@ def instead_of_utf8(sample: bytes) -> str:
     found = charset_normalizer.from_bytes(b"\n".join(lines), cp_isolation=list(LEGACY))
     best = min(
         (
-            (round(match.chaos, 2), -round(match.coherence, 2), LEGACY.index(match.encoding))
+            (round(match.chaos, 2), -round(match.coherence, 2), LEGACY.index(name))
             for match in found
-            if match.encoding in LEGACY
+            for name in match.could_be_from_charset  # all that read these bytes alike
+            if name in LEGACY
         ),
         default=(0.0, 0.0, 0),
     )

@@ -174,6 +174,9 @@ def _look(piece: Piece, text: bytes, found: dict[str, _Found], where: str) -> in
         rows = parse(text)
     except pa.ArrowInvalid as error:
         return _look_slowly(piece, text, found, where, str(error))
+    # Arrow also takes an object that goes over several lines, which pieces would cut.
+    if len(rows) != text.count(b"\n") and len(rows) != sum(1 for _ in _lines(text)):
+        return _look_slowly(piece, text, found, where, "several objects on a line")
     # Arrow takes some text for times, but not all that is written as ISO 8601 has it.
     times = [f.name for f in rows.schema if pa.types.is_timestamp(f.type)]
     again = parse(text, dict.fromkeys(times, pa.string())) if times else rows
