@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from synthray.data import encoding, pieces
-from synthray.data.cells import CellCounts
 from synthray.data.chunks import Source, changed, check_names, listed, no_rows
 from synthray.data.dialect import SAMPLE_BYTES, Dialect, Opening, look_at
+from synthray.data.looks import CellCounts
 from synthray.data.pieces import Piece
 from synthray.data.text_columns import TextColumn, decide
 from synthray.errors import SourceError

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from synthray.data.cells import PATTERNS, Look, is_missing
 from synthray.data.encoding import find, narrow, unit_size
+from synthray.data.looks import PATTERNS, Look, is_missing
 from synthray.errors import SourceError
 
 SAMPLE_BYTES = 256 << 10

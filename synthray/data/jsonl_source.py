@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.json
 
 from synthray.data import encoding, pieces
-from synthray.data.cells import CellCounts
 from synthray.data.chunks import Source, changed, no_rows
 from synthray.data.dialect import SAMPLE_BYTES, Dialect
+from synthray.data.looks import CellCounts
 from synthray.data.pieces import Piece
 from synthray.data.text_columns import DATES, TextColumn, decide
 from synthray.errors import SourceError

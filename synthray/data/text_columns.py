@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthray.data.cells import NUMBERS, CellCounts, Look, matches
 from synthray.data.chunks import listed
+from synthray.data.looks import NUMBERS, CellCounts, Look, matches
 
 CLEAN = 0.99
 """The share of a column's cells that must be of one type for the others to count as missing."""

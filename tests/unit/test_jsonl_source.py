@@ -157,7 +157,10 @@ VALUES = st.one_of(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(values=st.lists(VALUES, min_size=1, max_size=20), size=st.integers(16, 100))
 def test_any_values_come_back_or_as_their_text(
