@@ -15,6 +15,7 @@ from tiny import codec, ring, save_artifact, vector_codec
 from synthray import rng
 from synthray.artifact import Artifact
 from synthray.errors import ConditionError, UsageError
+from synthray.sampling import virtual as virtual_module
 from synthray.sampling.virtual import VirtualDataset
 
 
@@ -72,8 +73,13 @@ def test_batches_are_computed_only_when_they_are_taken(
 ) -> None:
     virtual = VirtualDataset(artifact)
     made: list[int] = []
-    block = virtual.block
-    monkeypatch.setattr(virtual, "block", lambda index: (made.append(index), block(index))[1])
+    sample = virtual_module.sample_block
+
+    def spied(*args: Any) -> Any:
+        made.append(args[3])
+        return sample(*args)
+
+    monkeypatch.setattr(virtual_module, "sample_block", spied)
     next(virtual.batches(2000, 10**12))
     assert made == [1]
 

@@ -38,7 +38,10 @@ class CategoryCells:
         self.codes = len(values) + len(special)
         if sorted(special) != list(range(len(values), self.codes)):
             raise ValueError(f"column {column.name!r}: missing and hidden follow the values")
-        self._known = pa.array(values, arrow_types.value_type(self.type))
+        plain = arrow_types.value_type(self.type)
+        # Arrow looks nothing up among views.
+        self._view = pa.types.is_string_view(plain)
+        self._known = pa.array(values, pa.string() if self._view else plain)
         self._values = pa.concat_arrays([self._known, pa.nulls(len(special), self._known.type)])
         if pa.types.is_dictionary(self.type):
             indices = pa.array([*range(len(values)), *[None] * len(special)], self.type.index_type)
@@ -90,7 +93,8 @@ class CategoryCells:
         Args:
             codes: int64 [rows].
         """
-        return self._values.take(pa.array(codes))
+        cells = self._values.take(pa.array(codes))
+        return cells.cast(self.type) if self._view else cells
 
 
 def fit_categories(
