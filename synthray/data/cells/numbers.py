@@ -26,6 +26,9 @@ from synthray.data.schema import Column
 from synthray.data.sketches import numbers
 from synthray.errors import SourceError
 
+MAX_WRITTEN = 65_536
+"""Days of 179 years."""
+
 
 class Axis(BaseModel):
     """Where the cells of a column lie.
@@ -144,6 +147,11 @@ class NumberCells:
             self._ends: tuple[float, float] = float(axis.low), float(axis.high)
         else:
             self._ends = 0.0, below(axis.longest)
+        # Dates are slow to write as text: where there are few, all of them are written beforehand.
+        self._written: pa.Array | None = None
+        if arrow_types.is_text(arrow_types.value_type(self.type)) and axis.longest < MAX_WRITTEN:
+            every = axis.cells(np.arange(int(axis.longest) + 1, dtype=np.uint64), self.type)
+            self._written = storing.write(column, self.type, every, None)
         # Where there are atoms only, decoding is looking up.
         self._values: pa.Array | None = None
         if not self._halves.any():
@@ -240,6 +248,8 @@ class NumberCells:
             null = codes == self._null[0]
             for code in self._null[1:]:
                 null |= codes == code
+        if self._written is not None:
+            return self._written.take(pa.array(at.view(np.int64), mask=null))
         plain = arrow_types.value_type(self.type)
         return storing.write(self.column, self.type, axis.cells(at, plain), null)
 
