@@ -6,20 +6,22 @@ a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from synthray.config import DataConfig
+from synthray.data.chunks import Mapper
 from synthray.data.codec import Codec, Coding, Encoded
 from synthray.data.image_codec import ImageCodec
-from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
+from synthray.data.inference import (
+    infer_image_schema,
+    infer_table_schema,
+    infer_vector_schema,
+    not_numbers,
+)
 from synthray.data.source import LABEL, Chunk, Source, open_source
 from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
-
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-"""Applies a function to every item, here or on a cluster; results come in the items' order."""
 
 LEARNS = "this version learns from images and from rows of numbers"
 REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
@@ -65,7 +67,7 @@ def _image_codec(source: Source, config: DataConfig) -> ImageCodec:
 
 
 def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
-    inferred = infer_table_schema(source, config.schema_)
+    inferred = infer_vector_schema(source, config.schema_)
     schema = inferred.with_conditions(config.conditions or [])
     others = not_numbers(source, schema)
     if others:
