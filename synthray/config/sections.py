@@ -52,6 +52,9 @@ class DataConfig(Strict):
     max_unreadable: float = Field(
         0.01, ge=0, le=1, description="largest share of unreadable files to skip"
     )
+    rare: int = Field(
+        0, ge=0, description="privacy: what fewer rows of a table have is not learned; 0 learns all"
+    )
     stream: Literal["auto", "always", "never"] = Field(
         "auto", description="stream the data through Ray Data; auto: when it exceeds memory_gb"
     )

@@ -7,13 +7,14 @@ a cluster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from synthray.config import DataConfig
 from synthray.data.codec import Codec, Encoded
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
 from synthray.data.source import LABEL, Chunk, Source, open_source
+from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
@@ -24,11 +25,19 @@ LEARNS = "this version learns from images and from rows of numbers"
 REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
 
 
-def open_data(config: DataConfig) -> tuple[Source, Codec]:
+Coding = Literal["numbers", "modes", "bins"]
+"""How a family takes rows of plain columns: as standardised numbers, with no others among them, or
+as the compact rows of a table, whose numbers are modes or bins."""
+
+
+def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
 
-    Images go to the image codec; rows of which every column is a number or a condition, to the
-    vector codec.
+    Images go to the image codec. Other rows go to the table codec, or, for a family that takes
+    numbers, to the vector codec, if every column is a number or a condition.
+
+    Args:
+        coding: what the family takes.
 
     Raises:
         SourceError, SchemaError, StorageError.
@@ -37,7 +46,9 @@ def open_data(config: DataConfig) -> tuple[Source, Codec]:
     if config.modality in ("auto", "image") and source.image_columns:
         return source, _image_codec(source, config)
     if config.modality == "table" or (config.modality == "auto" and not source.image_columns):
-        return source, _vector_codec(source, config)
+        if coding == "numbers":
+            return source, _vector_codec(source, config)
+        return source, _table_codec(source, config, coding)
     raise SourceError(
         f"data.source: {config.source} is read as {config.modality!r} with columns "
         f"{source.schema.names}; {LEARNS}",
@@ -77,13 +88,24 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
     return codec
 
 
+def _table_codec(
+    source: Source, config: DataConfig, numbers: Literal["modes", "bins"]
+) -> TableCodec:
+    schema = infer_table_schema(source, config.schema_).with_conditions(config.conditions or [])
+    return TableCodec(schema, numbers, rare=config.rare)
+
+
 def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:
     """Fit the codec on every chunk of the source."""
 
     def partial(chunk: Chunk) -> Any:
         return codec.partial(chunk.read())
 
-    codec.fit(list(mapper(partial, source.chunks)))
+    # Merged as they come: the statistics of a large table's chunks do not fit in memory together.
+    total = None
+    for stats in mapper(partial, source.chunks):
+        total = stats if total is None else total.merge(stats)
+    codec.fit([] if total is None else [total])
 
 
 def encode_all(source: Source, codec: Codec, mapper: Mapper) -> Encoded:

@@ -7,7 +7,8 @@ sums of whole numbers. Missing cells, and NaN, are counted apart from the others
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -84,13 +85,18 @@ class ValueCounts:
     @classmethod
     def of(cls, column: pa.ChunkedArray, limit: int = LIMIT) -> ValueCounts:
         present = present_cells(column)
-        tally = Tally.of(present)
-        least = max(2, int(np.ceil(FREQUENT * len(present))))
+        return cls.of_tally(Tally.of(present), len(column) - len(present), limit)
+
+    @classmethod
+    def of_tally(cls, tally: Tally, missing: int, limit: int = LIMIT) -> ValueCounts:
+        """Of a chunk whose cells have been counted."""
+        count = int(tally.counts.sum())
+        least = max(2, math.ceil(FREQUENT * count))
         overflowed = len(tally) > limit
         return cls(
             limit=limit,
-            count=len(present),
-            missing=len(column) - len(present),
+            count=count,
+            missing=missing,
             overflowed=overflowed,
             exact=Tally() if overflowed else tally,
             frequent=tally.take(np.flatnonzero(tally.counts >= least)),
@@ -200,13 +206,25 @@ class Sample:
         if not (self.count and other.count):
             return self if self.count else other
         size = min(self.size, other.size)
-        keys, weights = _merged(self.keys, self.weights, other.keys, other.weights)
+        a, b = self, other
+        if len(a.keys) >= size:
+            b = b._up_to(a.keys[size - 1])
+        elif len(b.keys) >= size:
+            a = a._up_to(b.keys[size - 1])
+        keys, weights = _merged(a.keys, a.weights, b.keys, b.weights)
         keys, weights = keys[:size], weights[:size]
-        both = np.concatenate([self.keys, other.keys])
+        both = np.concatenate([a.keys, b.keys])
         order = np.argsort(both, kind="stable")
-        values = np.concatenate([self.values, other.values])[order]
+        values = np.concatenate([a.values, b.values])[order]
         values = values[np.searchsorted(both[order], keys)]
         return Sample(size, self.count + other.count, keys, values, weights)
+
+    def _up_to(self, key: np.uint64) -> Sample:
+        """Only what can be among the smallest keys, where the largest of them is at most this."""
+        end = int(np.searchsorted(self.keys, key, side="right"))
+        return replace(
+            self, keys=self.keys[:end], values=self.values[:end], weights=self.weights[:end]
+        )
 
 
 def present_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:

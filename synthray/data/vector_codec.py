@@ -89,9 +89,8 @@ class VectorCodec:
     # --- fitting -------------------------------------------------------------------------
 
     def partial(self, rows: pa.Table) -> VectorStats:
-        labels = conditions.labels_of(self.schema, rows)
         columns = {column.name: Moments.of(rows[column.name]) for column in self.numbers}
-        return VectorStats(len(rows), columns, Counter(labels))
+        return VectorStats(len(rows), columns, conditions.count_labels(self.schema, rows))
 
     def fit(self, stats: Sequence[VectorStats]) -> DataSpec:
         """Settle the scale of each column and the values of the conditions.
@@ -129,8 +128,7 @@ class VectorCodec:
         _check_finite({name: Moments.of(rows[name]) for name in names}, len(rows))
         cells = np.stack([to_float64(rows[name]) for name in names], axis=1)
         x = ((cells - self._mean) * self._weight).astype(self.storage)
-        labels = conditions.labels_of(self.schema, rows)
-        return Encoded(x, conditions.encode_labels(self.schema, labels))
+        return Encoded(x, conditions.encode_labels(self.schema, rows))
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised already."""

@@ -1,0 +1,334 @@
+"""The codec of tables of mixed columns: each a code, numbers with an offset (see `layout`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field, TypeAdapter
+
+from synthray.data import arrow_types, conditions
+from synthray.data.cells import storing
+from synthray.data.cells.bins import fit_bins
+from synthray.data.cells.categories import CategoryCells, CategoryForm, check_type, fit_categories
+from synthray.data.cells.modes import fit_modes
+from synthray.data.cells.numbers import NumberCells, NumberForm, number_slot
+from synthray.data.cells.statistics import ENDS, NumberStats
+from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data.conditions import Label
+from synthray.data.hashing import row_keys
+from synthray.data.layout import MAX_CODES, Layout, Slot
+from synthray.data.schema import Column, Kind, Schema
+from synthray.data.sketches import ValueCounts
+from synthray.errors import ArtifactError, SourceError
+
+NUMBERS = (Kind.continuous, Kind.integer, Kind.datetime)
+CATEGORIES = (Kind.categorical, Kind.boolean)
+BINS = 64
+
+Form = Annotated[NumberForm | CategoryForm, Field(discriminator="kind")]
+Cells = NumberCells | CategoryCells
+Stats = NumberStats | ValueCounts
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """Statistics of some rows of a table: by column, and of the conditions."""
+
+    rows: int = 0
+    columns: dict[str, Stats] = field(default_factory=dict)
+    combinations: Counter[Label] = field(default_factory=Counter)
+
+    def merge(self, other: TableStats) -> TableStats:
+        columns = dict(self.columns)
+        for name, found in other.columns.items():
+            mine: Any = columns.get(name)
+            columns[name] = found if mine is None else mine.merge(found)
+        return TableStats(self.rows + other.rows, columns, self.combinations + other.combinations)
+
+
+class TableCodec:
+    """Rows of numbers, dates, categories and booleans, with missing cells; and conditions.
+
+    A column of one value, or of none, is no slot and comes back as it was. Missing cells are a code
+    of their own; NaN counts as missing, and comes back as null. Text and images are left out.
+
+    Args:
+        schema: the columns. Conditions are coded apart, as for every codec.
+        numbers: "bins": exact atoms and quantile bins (`cells.bins`); "modes": the mixture of
+            1907.00503 (`cells.modes`).
+        bins: into which the numbers of a column fall that are no atoms.
+        rare: a privacy threshold, in rows. What fewer rows have does not get into the artifact:
+            values of categories, which are hidden from generation; single numbers and modes; labels
+            of the conditions; and a column's range starts and ends at the rare-th of the numbers
+            that are not listed. The edges of bins are quantiles, so numbers of single rows that
+            nothing marks as such. 0 keeps all.
+    """
+
+    storage: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        schema: Schema,
+        numbers: Literal["bins", "modes"] = "bins",
+        bins: int = BINS,
+        rare: int = 0,
+    ) -> None:
+        kinds = (*NUMBERS, *CATEGORIES)
+        self.schema = Schema(columns=tuple(c for c in schema if c.kind in kinds or c.condition))
+        self.numbers, self.bins, self.rare = numbers, bins, rare
+        self.cleaning: Cleaning | None = None
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    @property
+    def learned(self) -> list[Column]:
+        """The columns that are encoded to cells of a row, or constant."""
+        return [column for column in self.schema if not column.condition]
+
+    # --- fitting -------------------------------------------------------------------------
+
+    def partial(self, rows: pa.Table) -> TableStats:
+        """Raises:
+        SourceError, SchemaError: text that is no date, a column whose kind does not fit its type.
+        """
+        keys = row_keys(rows.select(self.schema.names))
+        columns: dict[str, Stats] = {}
+        for column in self.learned:
+            cells = rows[column.name]
+            if column.kind in NUMBERS:
+                plain = storing.read(column, cells)
+                ends = ENDS + self.rare
+                columns[column.name] = NumberStats.of(plain, keys, _bits(column), ends)
+            else:
+                check_type(column)
+                columns[column.name] = ValueCounts.of(cells)
+        return TableStats(len(rows), columns, conditions.count_labels(self.schema, rows))
+
+    def fit(self, stats: Sequence[TableStats]) -> DataSpec:
+        """Settle the codes of each column and the values of the conditions.
+
+        Raises:
+            SourceError: no rows, infinite numbers, a column that has no value in ``rare`` rows,
+                or nothing to learn.
+        """
+        total = TableStats()
+        for part in stats:
+            total = total.merge(part)
+        if not total.rows:
+            raise SourceError("data.source: no rows", "give a source with data")
+        _check_finite(
+            {n: s.infinite for n, s in total.columns.items() if isinstance(s, NumberStats)},
+            total.rows,
+        )
+        forms: list[Form] = []
+        slots: list[Slot] = []
+        columns: list[Column] = []
+        for column in self.schema:
+            if not column.condition:
+                column, form, slot = self._fit_column(column, total.columns[column.name])
+                forms.append(form)
+                slots += [] if slot.codes == 1 else [slot]
+            columns.append(column)
+        self.schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
+        spec = conditions.data_spec(self.schema, (0,), total.rows, self._common(total))
+        layout = Layout(slots=tuple(slots))
+        if not slots:
+            raise SourceError(
+                f"data.source: none of the columns {self.schema.names} varies, but for conditions",
+                "give a source with a column to learn",
+            )
+        spec = spec.model_copy(update={"shape": (layout.width,), "layout": layout})
+        self._take(forms, spec)
+        self.cleaning = Cleaning(total.rows, 0, ())
+        return self._spec
+
+    def _fit_column(self, column: Column, stats: Stats) -> tuple[Column, Form, Slot]:
+        form: Form
+        numbers: dict[str, Any] = {}
+        if isinstance(stats, NumberStats):
+            bits = _bits(column)
+            if self.numbers == "bins":
+                fit = fit_bins(stats, bits, self.bins, self.rare)
+            else:
+                fit = fit_modes(stats, bits, self.rare)
+            form, counts = fit.form, fit.counts
+            numbers = number_slot(form, fit.mean, fit.deviation)
+        else:
+            column, form, counts = fit_categories(column, stats, self.rare)
+        special = {"missing": form.missing, "hidden": form.hidden}
+        if len(counts) > MAX_CODES or (len(counts) == 1 and form.hidden == 0):
+            raise SourceError(
+                f"data.source: column {column.name!r} has no value in data.rare = {self.rare} rows",
+                f"lower data.rare, or set data.schema.{column.name}.kind to id or text",
+            )
+        return column, form, Slot(name=column.name, counts=counts, **numbers, **special)
+
+    def _common(self, total: TableStats) -> Counter[Label]:
+        """The labels that are listed.
+
+        Raises:
+            SourceError: a value of a condition that is rare.
+        """
+        common = Counter({k: n for k, n in total.combinations.items() if n >= self.rare})
+        for position, column in enumerate(self.schema.conditions):
+            seen = {label[position] for label in common}
+            rare = [value for value in column.values or () if value not in seen]
+            if rare:
+                raise SourceError(
+                    f"data.conditions: column {column.name!r} has {len(rare)} values in fewer than "
+                    f"data.rare = {self.rare} rows with the same other conditions",
+                    "condition on fewer columns, or on others, or lower data.rare",
+                )
+        return common
+
+    def _take(self, forms: Sequence[Form], spec: DataSpec) -> None:
+        self._forms, self._spec = list(forms), spec
+        self._cells: list[Cells] = []
+        for column, form in zip(self.learned, forms, strict=True):
+            if isinstance(form, NumberForm):
+                self._cells.append(NumberCells(column, form))
+            else:
+                self._cells.append(CategoryCells(column, form))
+        self._labels = [CategoryCells(column, CategoryForm()) for column in self.schema.conditions]
+        layout = spec.layout or Layout(slots=())
+        slots = [(c.column.name, c.codes, c.number) for c in self._cells if c.codes > 1]
+        if slots != [(slot.name, slot.codes, slot.number) for slot in layout.slots]:
+            raise ValueError("the slots of the layout are not those of the columns")
+        self._codes, self._offsets = layout.code_columns, layout.offset_columns
+        self._most = np.array([[slot.codes] for slot in layout.slots])
+        self._arrow = pa.schema(
+            [pa.field(c.name, arrow_types.parse(c.arrow_type)) for c in self.schema]
+        )
+
+    # --- rows to tensors -----------------------------------------------------------------
+
+    def encode(self, rows: pa.Table) -> Encoded:
+        """Numbers that the fit did not see are encoded as the nearest it knows.
+
+        Raises:
+            SourceError: infinite numbers, or a category or a missing cell in a column that had no
+                such when it was fitted.
+            ConditionError: a label that the fit did not see.
+        """
+        drawn = self.numbers == "modes"
+        keys = row_keys(rows.select(self.schema.names)) if drawn else np.empty(0, np.uint64)
+        x = np.empty((len(rows), *self.spec.shape), self.storage)
+        slot = 0
+        infinite: dict[str, int] = {}
+        parts: list[tuple[Cells, pa.ChunkedArray]] = []
+        for cells in self._cells:
+            column = rows[cells.column.name]
+            if isinstance(cells, NumberCells):
+                column = storing.read(cells.column, column)
+                if pa.types.is_floating(column.type):
+                    infinite[cells.column.name] = int(np.isinf(column.to_numpy()).sum())
+            parts.append((cells, column))
+        _check_finite(infinite, len(rows))
+        for cells, column in parts:
+            codes, offsets = cells.encode(column, keys)
+            if cells.codes > 1:
+                at = self._codes[slot]
+                x[:, at] = codes
+                if offsets is not None:
+                    x[:, at + 1] = offsets
+                slot += 1
+        return Encoded(x, conditions.encode_labels(self.schema, rows))
+
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        """Compact rows already."""
+        return x.float()
+
+    # --- tensors to rows -----------------------------------------------------------------
+
+    def decode(
+        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+    ) -> pa.Table:
+        """Rows with the source's columns and types; ``images_as`` has no meaning here.
+
+        A hidden cell, which no model gives, comes back as null.
+
+        Raises:
+            ArtifactError: numbers that are not finite, of a model that has diverged, or no codes.
+        """
+        numbers = np.ascontiguousarray(x.detach().float().cpu().numpy().T)
+        if not np.isfinite(numbers).all():
+            raise ArtifactError(
+                "the model gives numbers that are not finite",
+                "train again with lower learning rates",
+            )
+        codes = numbers[self._codes].astype(np.int64)
+        if ((codes < 0) | (codes >= self._most)).any():
+            raise ArtifactError(
+                "the model gives codes that its columns do not have", "mend the family's sample()"
+            )
+        offsets = np.clip(numbers[self._offsets], -1, 1)
+        labels = np.ascontiguousarray(cond.cpu().numpy().T)
+        constant = np.zeros(len(x), np.int64)
+        cells, conditions_ = iter(self._cells), iter(self._labels)
+        columns: list[pa.Array] = []
+        slot, number, position = 0, 0, 0
+        for column in self.schema:
+            if column.condition:
+                columns.append(next(conditions_).decode(labels[position], None))
+                position += 1
+                continue
+            part = next(cells)
+            if part.codes == 1:
+                columns.append(part.decode(constant, None))
+                continue
+            columns.append(part.decode(codes[slot], offsets[number] if part.number else None))
+            slot += 1
+            number += part.number
+        return pa.Table.from_arrays(columns, schema=self._arrow)
+
+    def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
+        """The types of decoded rows: exactly those of the source."""
+        return self._arrow
+
+    # --- the artifact's form -------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "table",
+            "schema": self.schema.model_dump(mode="json"),
+            "numbers": self.numbers,
+            "bins": self.bins,
+            "rare": self.rare,
+            "cells": [form.model_dump(mode="json") for form in self._forms],
+            "spec": self.spec.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> TableCodec:
+        """Raises: ArtifactError: not the form that `to_json` wrote."""
+        try:
+            schema = Schema.model_validate(tree["schema"])
+            codec = cls(schema, tree["numbers"], tree["bins"], tree["rare"])
+            forms = TypeAdapter(list[Form]).validate_python(tree["cells"])
+            codec._take(forms, DataSpec.model_validate(tree["spec"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ArtifactError(f"codec.json cannot be read: {error}", "train again") from error
+        return codec
+
+
+def _bits(column: Column) -> int:
+    kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+    return storing.DIGITS.get(kind, 53)
+
+
+def _check_finite(infinite: dict[str, int], rows: int) -> None:
+    """Raises: SourceError: columns with infinite numbers, all of them named."""
+    told = [f"column {name!r} has {count}" for name, count in infinite.items() if count]
+    if told:
+        raise SourceError(
+            f"data.source: infinite numbers among {rows} rows: {'; '.join(told)}",
+            "replace them, by nothing where the number is not known",
+        )
