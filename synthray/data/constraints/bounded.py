@@ -49,7 +49,6 @@ class Bounded(Step):
         line: that it shares with its neighbours.
         upward: whether it is learned as the distance above the columns below it, or as that below
             the columns above it.
-        alone: the name of the column for rows in which all of those are missing.
     """
 
     key: str
@@ -57,7 +56,6 @@ class Bounded(Step):
     column: Column
     around: Surroundings
     upward: bool = True
-    alone: str = ""
     low: Value | None = field(default=None, init=False)
     high: Value | None = field(default=None, init=False)
 
@@ -66,7 +64,13 @@ class Bounded(Step):
         beside = (*self.around.below, *self.around.above)
         self.needs = tuple(neighbour.column.name for neighbour in beside)
         self.bases = self.around.below if self.upward else self.around.above
-        self.makes = (self._gap_column(), self._alone_column()) if self.bases else (self.column,)
+        self.makes = (self.column,)
+        if self.bases:
+            self.rename(f"{self.column.name} alone")
+
+    def rename(self, alone: str) -> None:
+        """Give the column for rows without any base a name."""
+        self.makes = (self._gap_column(), self.column.model_copy(update={"name": alone}))
 
     def _gap_column(self) -> Column:
         members = [self.column, *(base.column for base in self.bases)]
@@ -76,9 +80,6 @@ class Bounded(Step):
             kind=Kind.integer if integer else Kind.continuous,
             arrow_type="int64" if self.line.whole else "double",
         )
-
-    def _alone_column(self) -> Column:
-        return self.column.model_copy(update={"name": self.alone})
 
     # --- from the source -----------------------------------------------------------------
 
@@ -130,10 +131,13 @@ class Bounded(Step):
         values = values[there & np.isfinite(values)]
         return (values.min().item(), values.max().item()) if len(values) else None
 
-    def fit(self, stats: Sequence[Any]) -> None:
-        ranges = [found for found in stats if found is not None]
-        self.low = min((low for low, _ in ranges), default=None)
-        self.high = max((high for _, high in ranges), default=None)
+    def merge(self, a: Any, b: Any) -> Any:
+        if a is None or b is None:
+            return a if b is None else b
+        return min(a[0], b[0]), max(a[1], b[1])
+
+    def fit(self, stats: Any) -> None:
+        self.low, self.high = (None, None) if stats is None else stats
 
     def state(self) -> Any:
         return {"low": self.low, "high": self.high} if self.bases else None

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from synthray.data import arrow_types
+from synthray.data.constraints.decimals import FLOATS
 from synthray.data.constraints.lines import Line, Value
 from synthray.data.schema import Column
 
@@ -84,8 +84,7 @@ def _next(line: Line, column: Column, bound: np.ndarray, strict: bool, way: int)
         cells = np.ceil(way * bound) * way
         if strict:
             cells = np.where(cells == bound, bound + way, cells)
-    kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
-    target = {"halffloat": np.float16, "float": np.float32}.get(str(kind), np.float64)
+    target = FLOATS[line.bits(column)]
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = cells.astype(target)
         short = way * (narrow.astype(np.float64) - bound)

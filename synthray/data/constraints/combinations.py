@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthray.data import arrow_types
-from synthray.data.conditions import MAX_COMBINATIONS
 from synthray.data.constraints.steps import Arrays, Step, cells
 from synthray.data.schema import Column, Kind
+from synthray.data.sketches import LIMIT
 from synthray.errors import ArtifactError, SchemaError, SourceError
 
 BETWEEN = "\x1f"  # ASCII's unit separator
@@ -45,12 +45,10 @@ class Joint(Step):
     """Columns as one of keys.
 
     Args:
-        name: of the column of keys.
         columns: at least two, of text, whole numbers, booleans, floats, dates or times.
     """
 
     key: str
-    name: str
     columns: tuple[Column, ...]
     table: pa.Table | None = field(default=None, init=False)
 
@@ -65,7 +63,12 @@ class Joint(Step):
                     "name columns of text, numbers, booleans, dates or times that are no ids",
                 )
         self.restores = self.columns
-        self.makes = (Column(name=self.name, kind=Kind.categorical),)
+        self.rename(" & ".join(column.name for column in self.columns))
+
+    def rename(self, name: str) -> None:
+        """Give the column of keys a name."""
+        self.name = name
+        self.makes = (Column(name=name, kind=Kind.categorical),)
 
     def keys(self, rows: pa.Table) -> pa.Array:
         return joined([cells(rows, column.name) for column in self.columns])
@@ -103,16 +106,18 @@ class Joint(Step):
         table = {column.name: cells(rows, column.name) for column in self.columns}
         return _each_once(pa.table({self.name: self.keys(rows)} | table), self.name)
 
-    def fit(self, stats: Sequence[pa.Table]) -> None:
-        """Raises: SourceError: more combinations than can be listed."""
-        total = _each_once(pa.concat_tables(stats), self.name)
-        if len(total) > MAX_COMBINATIONS:
+    def merge(self, a: pa.Table, b: pa.Table) -> pa.Table:
+        return _each_once(pa.concat_tables([a, b]), self.name)
+
+    def fit(self, stats: pa.Table) -> None:
+        """Raises: SourceError: more combinations than can be learned."""
+        if len(stats) > LIMIT:
             raise SourceError(
-                f"{self.key}: {len(total):,} combinations",
-                f"name columns with at most {MAX_COMBINATIONS:,}",
+                f"{self.key}: {len(stats):,} combinations",
+                f"name columns with at most {LIMIT:,}",
             )
         # The order of keys depends on no order of chunks.
-        self._take(total.sort_by(self.name))
+        self._take(stats.sort_by(self.name))
 
     def _take(self, table: pa.Table) -> None:
         for index, column in enumerate(self.columns, start=1):

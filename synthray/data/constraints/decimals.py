@@ -8,13 +8,15 @@ a row gives depends on no other row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 MAX_DECIMALS = 9
 RAW = -1
 """The number of decimals of a float that is no short decimal number."""
-_FLOATS = {11: np.float16, 24: np.float32, 53: np.float64}
+FLOATS: dict[int, type[Any]] = {11: np.float16, 24: np.float32, 53: np.float64}
+"""Floats by the bits of their mantissa."""
 
 
 def shortest(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +38,7 @@ def shortest(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
         power = 10.0**count
         left, cells = (part[np.abs(cells) * power < 2.0**bits] for part in (left, cells))
         rounded = np.rint(cells * power) / power
-        found = rounded.astype(_FLOATS[bits]) == cells
+        found = rounded.astype(FLOATS[bits]) == cells
         numbers[left[found]] = rounded[found]
         decimals[left[found]] = count
         left = left[~found]

@@ -22,6 +22,8 @@ from synthray.data.schema import Column, Kind
 from synthray.errors import SchemaError, SourceError
 
 INT64 = np.iinfo(np.int64)
+EXACT = 2**53
+"""Whole numbers up to this one are exact in float64."""
 UNITS = {
     "s": Fraction(1),
     "ms": Fraction(1, 10**3),
@@ -131,7 +133,7 @@ class Line:
         kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
         if pa.types.is_floating(kind):
             return -math.inf, math.inf
-        low, high = int(INT64.min), int(INT64.max)
+        low, high = (int(INT64.min), int(INT64.max)) if self.whole else (-EXACT, EXACT)
         if pa.types.is_integer(kind):
             ends = np.iinfo(kind.to_pandas_dtype())
             low, high = max(low, int(ends.min)), min(high, int(ends.max))
@@ -143,8 +145,7 @@ class Line:
         elif arrow_types.is_text(kind):
             low, high = (int(end / measure_of("", column).unit) for end in YEARS)
         if self.unit is None:
-            # The largest float64 that int64 holds is not its largest number.
-            return float(low), float(np.nextafter(2.0**63, 0)) if high == INT64.max else float(high)
+            return low, high
         step = int(measure_of("", column).unit / self.unit)
         return max(low, -(INT64.max // step)) * step, min(high, INT64.max // step) * step
 
@@ -158,17 +159,20 @@ class Line:
         stored = pa.concat_arrays(stored.chunks) if isinstance(stored, pa.ChunkedArray) else stored
         there = pc.is_valid(stored).to_numpy(zero_copy_only=False)
         values = pc.fill_null(stored, 0).to_numpy(zero_copy_only=False)
-        if self.unit is None:
-            return values.astype(np.float64), there
-        step = int(measure_of("", column).unit / self.unit)
-        limit = INT64.max // step
-        if len(values) and not (-limit <= int(values.min()) and int(values.max()) <= limit):
+        whole = values.dtype.kind != "f"
+        step = int(measure_of("", column).unit / self.unit) if self.unit else 1
+        limit = INT64.max // step if self.unit else EXACT
+        if (
+            len(values)
+            and whole
+            and not (-limit <= int(values.min()) and int(values.max()) <= limit)
+        ):
             raise SourceError(
-                f"data.constraints: column {column.name!r} has values beyond int64 in the unit "
-                "in which it is compared",
-                "remove those rows, or store the columns in a coarser unit",
+                f"data.constraints: column {column.name!r} has values beyond {limit:,}, which "
+                "cannot be compared exactly with those of the other columns",
+                "remove those rows, or store the columns in one type",
             )
-        return values.astype(np.int64) * step, there
+        return values.astype(np.int64 if self.unit else np.float64) * step, there
 
     def write(self, column: Column, values: np.ndarray, there: np.ndarray) -> pa.Array:
         """The inverse of `read`, in the column's type."""
@@ -209,6 +213,10 @@ class Line:
             f"{key}: the number {value!r} among columns of the sort {self.family}",
             "write a date, such as 2024-12-31" if "time" in self.family else "name a column",
         )
+
+
+def _within(values: np.ndarray, limit: int) -> bool:
+    return not len(values) or (-limit <= int(values.min()) and int(values.max()) <= limit)
 
 
 def measure_of(key: str, column: Column) -> Measure:

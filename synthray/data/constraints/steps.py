@@ -44,8 +44,12 @@ class Step(ABC):
         """Statistics of some rows; none for most steps."""
         return None
 
-    def fit(self, stats: Sequence[Any]) -> None:
-        """Learn from the statistics of all chunks."""
+    def merge(self, a: Any, b: Any) -> Any:
+        """The statistics of both parts."""
+        return None
+
+    def fit(self, stats: Any) -> None:
+        """Learn from the statistics of all rows."""
         return
 
     def known(self, values: Mapping[str, Sequence[Any] | None]) -> None:

@@ -88,7 +88,7 @@ class Total(Step):
             return values, complete, fits & (values >= low) & (values <= high)
         bits = [self.line.bits(part) for part in self.parts]
         values = decimals.total(columns, bits)
-        largest = np.finfo({11: np.float16, 24: np.float32}.get(self._bits, np.float64)).max
+        largest = np.finfo(decimals.FLOATS[self._bits]).max
         return values, complete, np.abs(values) <= float(largest)
 
     @property
@@ -104,6 +104,7 @@ class Total(Step):
             equal = (own == values) & fits
         else:
             size = sum(np.abs(self.line.read(part, found[part.name])[0]) for part in self.parts)
+            slack = ROUNDING * 2.0**-self._bits * size
             with np.errstate(invalid="ignore"):
-                equal = (own == values) | (np.abs(own - values) <= ROUNDING * 2.0**-self._bits * size)
+                equal = (own == values) | (np.abs(own - values) <= slack)
         return complete & there & ~equal
