@@ -41,7 +41,7 @@ class Surroundings:
     ceiling: Value | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Bounded(Step):
     """One bounded column.
 

@@ -40,7 +40,7 @@ def _escaped(column: pa.Array) -> pa.Array:
     return pc.fill_null(text, MISSING)
 
 
-@dataclass
+@dataclass(eq=False)
 class Joint(Step):
     """Columns as one of keys.
 

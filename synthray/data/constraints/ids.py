@@ -11,7 +11,7 @@ from synthray.data.constraints.steps import Arrays, Step, cells
 from synthray.data.schema import Column, Kind
 
 
-@dataclass
+@dataclass(eq=False)
 class Identified(Step):
     """A column of text that becomes an id of a pattern. The codec makes ids by row number."""
 

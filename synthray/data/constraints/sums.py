@@ -26,7 +26,7 @@ ROUNDING = 8
 """Units in the last place by which a sum of floats may be off in the source."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Total(Step):
     """A total that is derived. Before the model it is 0 where it follows from the parts."""
 
