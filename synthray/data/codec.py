@@ -14,6 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from synthray.data.layout import Layout
 from synthray.data.schema import Schema
 
+Coding = Literal["numbers", "modes", "bins"]
+"""How a table is encoded: numbers alone, standardised; or compact rows (see `synthray.data.layout`)
+with the modes of a mixture, or with bins, for numbers.
+"""
+
 
 class DataSpec(BaseModel):
     """What a model needs to know of its data.
@@ -91,9 +96,19 @@ class Codec(Protocol):
         ...
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
-        """The inverse of `encode` and `scale`: a table with the source's columns."""
+        """The inverse of `encode` and `scale`: a table with the source's columns.
+
+        Args:
+            first: the number of the first row, and ``seed``: that of the virtual dataset; ids are
+                made from them. Nothing else of a row depends on the rows beside it.
+        """
         ...
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:

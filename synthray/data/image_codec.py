@@ -168,7 +168,12 @@ class ImageCodec:
         return np.ascontiguousarray(scaled.to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
         """Rows with the source's columns; see `arrow_schema` for the types."""
         pixels = self.pixels(x)

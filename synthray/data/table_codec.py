@@ -16,6 +16,7 @@ from synthray.data import arrow_types, conditions
 from synthray.data.cells import storing
 from synthray.data.cells.bins import fit_bins
 from synthray.data.cells.categories import CategoryCells, CategoryForm, check_type, fit_categories
+from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
 from synthray.data.cells.modes import fit_modes
 from synthray.data.cells.numbers import NumberCells, NumberForm, number_slot
 from synthray.data.cells.statistics import ENDS, NumberStats
@@ -25,15 +26,16 @@ from synthray.data.hashing import row_keys
 from synthray.data.layout import MAX_CODES, Layout, Slot
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import ValueCounts
-from synthray.errors import ArtifactError, SourceError
+from synthray.errors import ArtifactError, SchemaError, SourceError
 
 NUMBERS = (Kind.continuous, Kind.integer, Kind.datetime)
 CATEGORIES = (Kind.categorical, Kind.boolean)
 BINS = 64
 
-Form = Annotated[NumberForm | CategoryForm, Field(discriminator="kind")]
+Learned = NumberForm | CategoryForm
+Form = Annotated[Learned | IdForm, Field(discriminator="kind")]
 Cells = NumberCells | CategoryCells
-Stats = NumberStats | ValueCounts
+Stats = NumberStats | ValueCounts | IdStats
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class TableCodec:
     """Rows of numbers, dates, categories and booleans, with missing cells; and conditions.
 
     A column of one value, or of none, is no slot and comes back as it was. Missing cells are a code
-    of their own; NaN counts as missing, and comes back as null. Text and images are left out.
+    of their own; NaN counts as missing, and comes back as null. Ids are not learned, but made anew,
+    unique, from the number of the row (`cells.ids`). Text and images are left out.
 
     Args:
         schema: the columns. Conditions are coded apart, as for every codec.
@@ -79,7 +82,7 @@ class TableCodec:
         bins: int = BINS,
         rare: int = 0,
     ) -> None:
-        kinds = (*NUMBERS, *CATEGORIES)
+        kinds = (*NUMBERS, *CATEGORIES, Kind.id)
         self.schema = Schema(columns=tuple(c for c in schema if c.kind in kinds or c.condition))
         self.numbers, self.bins, self.rare = numbers, bins, rare
         self.cleaning: Cleaning | None = None
@@ -89,8 +92,8 @@ class TableCodec:
         return self._spec
 
     @property
-    def learned(self) -> list[Column]:
-        """The columns that are encoded to cells of a row, or constant."""
+    def made(self) -> list[Column]:
+        """The columns beside the conditions: learned, constant or ids."""
         return [column for column in self.schema if not column.condition]
 
     # --- fitting -------------------------------------------------------------------------
@@ -101,12 +104,14 @@ class TableCodec:
         """
         keys = row_keys(rows.select(self.schema.names))
         columns: dict[str, Stats] = {}
-        for column in self.learned:
+        for column in self.made:
             cells = rows[column.name]
             if column.kind in NUMBERS:
                 plain = storing.read(column, cells)
                 ends = ENDS + self.rare
                 columns[column.name] = NumberStats.of(plain, keys, _bits(column), ends)
+            elif column.kind == Kind.id:
+                columns[column.name] = IdStats.of(column, cells)
             else:
                 check_type(column)
                 columns[column.name] = ValueCounts.of(cells)
@@ -133,9 +138,13 @@ class TableCodec:
         columns: list[Column] = []
         for column in self.schema:
             if not column.condition:
-                column, form, slot = self._fit_column(column, total.columns[column.name])
-                forms.append(form)
-                slots += [] if slot.codes == 1 else [slot]
+                found = total.columns[column.name]
+                if isinstance(found, IdStats):
+                    forms.append(fit_ids(found))
+                else:
+                    column, form, slot = self._fit_column(column, found)
+                    forms.append(form)
+                    slots += [] if slot.codes == 1 else [slot]
             columns.append(column)
         self.schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
         spec = conditions.data_spec(self.schema, (0,), total.rows, self._common(total))
@@ -150,8 +159,10 @@ class TableCodec:
         self.cleaning = Cleaning(total.rows, 0, ())
         return self._spec
 
-    def _fit_column(self, column: Column, stats: Stats) -> tuple[Column, Form, Slot]:
-        form: Form
+    def _fit_column(
+        self, column: Column, stats: NumberStats | ValueCounts
+    ) -> tuple[Column, Learned, Slot]:
+        form: Learned
         numbers: dict[str, Any] = {}
         if isinstance(stats, NumberStats):
             bits = _bits(column)
@@ -192,9 +203,12 @@ class TableCodec:
     def _take(self, forms: Sequence[Form], spec: DataSpec) -> None:
         self._forms, self._spec = list(forms), spec
         self._cells: list[Cells] = []
-        for column, form in zip(self.learned, forms, strict=True):
+        self._ids: dict[str, IdCells] = {}
+        for column, form in zip(self.made, forms, strict=True):
             if isinstance(form, NumberForm):
                 self._cells.append(NumberCells(column, form))
+            elif isinstance(form, IdForm):
+                self._ids[column.name] = IdCells(column, form)
             else:
                 self._cells.append(CategoryCells(column, form))
         self._labels = [CategoryCells(column, CategoryForm()) for column in self.schema.conditions]
@@ -249,7 +263,12 @@ class TableCodec:
     # --- tensors to rows -----------------------------------------------------------------
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
         """Rows with the source's columns and types; ``images_as`` has no meaning here.
 
@@ -257,6 +276,7 @@ class TableCodec:
 
         Raises:
             ArtifactError: numbers that are not finite, of a model that has diverged, or no codes.
+            SchemaError: more rows than a column's pattern has ids.
         """
         numbers = np.ascontiguousarray(x.detach().float().cpu().numpy().T)
         if not np.isfinite(numbers).all():
@@ -279,6 +299,9 @@ class TableCodec:
             if column.condition:
                 columns.append(next(conditions_).decode(labels[position], None))
                 position += 1
+                continue
+            if column.name in self._ids:
+                columns.append(self._ids[column.name].made(first, len(x), seed))
                 continue
             part = next(cells)
             if part.codes == 1:
@@ -314,7 +337,7 @@ class TableCodec:
             codec = cls(schema, tree["numbers"], tree["bins"], tree["rare"])
             forms = TypeAdapter(list[Form]).validate_python(tree["cells"])
             codec._take(forms, DataSpec.model_validate(tree["spec"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, SchemaError) as error:
             raise ArtifactError(f"codec.json cannot be read: {error}", "train again") from error
         return codec
 

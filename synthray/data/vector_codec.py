@@ -137,9 +137,14 @@ class VectorCodec:
     # --- tensors to rows -----------------------------------------------------------------
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
-        """Rows with the source's columns and types; ``images_as`` has no meaning here.
+        """Rows with the source's columns and types; the other arguments have no meaning here.
 
         Raises:
             ArtifactError: numbers that are not finite, of a model that has diverged.

@@ -31,6 +31,10 @@ BUILT_IN = {
     "adgan": "synthray.models.adgan:AdGAN",
     "vae": "synthray.models.vae:VAE",
     "cvae": "synthray.models.cvae:CVAE",
+    "ctgan": "synthray.models.ctgan:CTGAN",
+    "tvae": "synthray.models.tvae:TVAE",
+    "rptgan": "synthray.models.rptgan:RpTGAN",
+    "nade": "synthray.models.nade:NADE",
 }
 
 

@@ -52,9 +52,15 @@ class VirtualDataset:
 
     def block(self, index: int) -> pa.Table:
         """The 1,024 rows of block ``index``."""
+        return self._part(index, 0, BLOCK_ROWS)
+
+    def _part(self, index: int, offset: int, length: int) -> pa.Table:
+        """Some rows of a block. All are sampled; ids may not suffice for those not asked for."""
         codec = self.artifact.codec
         x, cond = sample_block(self._model, codec.spec, self.seed, index, self._fixed)
-        return codec.decode(x, cond, self.images)
+        x, cond = x[offset : offset + length], cond[offset : offset + length]
+        first = index * BLOCK_ROWS + offset
+        return codec.decode(x, cond, self.images, first=first, seed=self.seed)
 
     def batches(self, start: int, count: int) -> Iterator[pa.Table]:
         """Rows start … start + count, block by block, in constant memory.
@@ -71,7 +77,7 @@ class VirtualDataset:
         while start < stop:
             block, offset = divmod(start, BLOCK_ROWS)
             length = min(BLOCK_ROWS - offset, stop - start)
-            yield self.block(block).slice(offset, length)
+            yield self._part(block, offset, length)
             start += length
 
     def rows(self, start: int, count: int) -> pa.Table:
