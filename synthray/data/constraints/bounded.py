@@ -139,6 +139,11 @@ class Bounded(Step):
     def fit(self, stats: Any) -> None:
         self.low, self.high = (None, None) if stats is None else stats
 
+    def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
+        """The ends of a range are single rows: with a privacy threshold they are not kept."""
+        if rare:
+            self.low = self.high = None
+
     def state(self) -> Any:
         return {"low": self.low, "high": self.high} if self.bases else None
 

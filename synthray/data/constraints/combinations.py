@@ -125,12 +125,19 @@ class Joint(Step):
             table = table.set_column(index, column.name, cells(table, column.name).cast(kind))
         self.table = table
 
-    def known(self, values: Mapping[str, Sequence[Any] | None]) -> None:
-        """Combinations that the codec of the made columns let go, as rare ones, are forgotten."""
+    def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
+        """Rare combinations are forgotten."""
         kept = values.get(self.name)
         if kept is not None:
             keys = self.fitted[self.name]
             self.table = self.fitted.filter(pc.is_in(keys, value_set=pa.array(kept, pa.string())))
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """The distinct values of a column, ascending."""
+        column = cells(self.fitted, name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return tuple(sorted(column.unique().drop_null().to_pylist()))
 
     def state(self) -> Any:
         """The columns as text."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from synthray.data.constraints.steps import Arrays, Step, cells
+from synthray.data.patterns import boxes_of
 from synthray.data.schema import Column, Kind
+from synthray.errors import SchemaError
 
 
 @dataclass(eq=False)
@@ -20,6 +22,10 @@ class Identified(Step):
     pattern: str
 
     def __post_init__(self) -> None:
+        try:
+            boxes_of(self.pattern)
+        except SchemaError as error:
+            raise SchemaError(f"{self.key}: {error.what}", error.remedy) from None
         changes = {"kind": Kind.id, "pattern": self.pattern}
         self.restores = (self.column,)
         self.makes = (self.column.model_copy(update=changes),)

@@ -29,6 +29,7 @@ class Plan:
 
     Attributes:
         schema: of the source; inner: of the tables that the model learns from.
+        kept: the columns that are the same in both.
         rules: one a constraint, in the order of the config.
 
     Raises:
@@ -57,6 +58,8 @@ class Plan:
             together=[frozenset(c.name for c in joint.columns) for joint in found.joints],
         )
         self.steps = _in_order([*settled, *bounded])
+        taken = {column.name for step in self.steps for column in step.restores}
+        self.kept = [name for name in schema.names if name not in taken]
         self.inner = self._inner_schema()
 
     def _inner_schema(self) -> Schema:
@@ -79,7 +82,7 @@ class Plan:
 
     def forward(self, rows: pa.Table) -> pa.Table:
         """Rows of the source as the model learns from them; of each row by itself."""
-        made = {name: cells(rows, name) for name in self._kept}
+        made = {name: cells(rows, name) for name in self.kept}
         for step in self.steps:
             names = [column.name for column in step.makes]
             made |= dict(zip(names, step.forward(rows), strict=True))
@@ -87,18 +90,12 @@ class Plan:
 
     def backward(self, rows: pa.Table) -> pa.Table:
         """The inverse of `forward`; and for any rows, rows that satisfy the constraints."""
-        restored = {name: cells(rows, name) for name in self._kept}
+        restored = {name: cells(rows, name) for name in self.kept}
         for step in self.steps:
             made = [cells(rows, column.name) for column in step.makes]
             names = [column.name for column in step.restores]
             restored |= dict(zip(names, step.backward(made, restored), strict=True))
         return pa.table({name: restored[name] for name in self.schema.names})
-
-    @property
-    def _kept(self) -> list[str]:
-        """The columns that no step takes away."""
-        taken = {column.name for step in self.steps for column in step.restores}
-        return [name for name in self.schema.names if name not in taken]
 
     def check(self, rows: pa.Table) -> Violations:
         """How rows satisfy the constraints; uniqueness is that among these rows."""
@@ -117,11 +114,18 @@ class Plan:
         for step, found in zip(self.steps, stats, strict=True):
             step.fit(found)
 
-    def known(self, inner: Schema) -> None:
-        """Take notice of the categories that the codec of the inner tables kept."""
+    def known(self, inner: Schema, rare: int) -> None:
+        """Take notice of what the codec of the inner tables kept; see `Step.known`."""
         values: Mapping[str, Any] = {column.name: column.values for column in inner}
         for step in self.steps:
-            step.known(values)
+            step.known(values, rare)
+
+    def categories(self, name: str) -> tuple[Any, ...] | None:
+        """The values of a column that comes in combinations, ascending; None of others."""
+        for step in self.steps:
+            if isinstance(step, Joint) and name in {column.name for column in step.columns}:
+                return step.values(name)
+        return None
 
     def state(self) -> list[Any]:
         return [step.state() for step in self.steps]

@@ -52,8 +52,13 @@ class Step(ABC):
         """Learn from the statistics of all rows."""
         return
 
-    def known(self, values: Mapping[str, Sequence[Any] | None]) -> None:
-        """Take notice of the categories, by column, that the codec of the made columns kept."""
+    def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
+        """Forget what the codec of the made columns did not keep.
+
+        Args:
+            values: by column, the categories that it kept.
+            rare: its privacy threshold, in rows.
+        """
         return
 
     def state(self) -> Any:
