@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from synthray import models, rng, storage
 from synthray.config import Config, ModelConfig
 from synthray.data.codec import Codec
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.schema import Schema
 from synthray.data.table_codec import TableCodec
@@ -38,6 +39,7 @@ from synthray.version import __version__
 
 FORMAT = 1
 CODECS: dict[str, type[Codec]] = {
+    "constrained": ConstrainedCodec,
     "image": ImageCodec,
     "table": TableCodec,
     "vector": VectorCodec,

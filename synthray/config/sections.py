@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from synthray import rng, storage
+from synthray.config.constraints import Constraint
 from synthray.config.guard import GuardConfig
 from synthray.config.ramps import ScheduledShare
 from synthray.config.strict import Strict
@@ -41,6 +42,9 @@ class DataConfig(Strict):
     )
     schema_: dict[str, dict[str, Any]] = Field(
         {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+    )
+    constraints: tuple[Constraint, ...] = Field(
+        (), description="what holds in every row of a table; see docs/tables.md"
     )
     image_side: int | None = Field(
         None, ge=8, le=256, description="pixels; images are resized to side x side"

@@ -70,11 +70,15 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What was skipped: how many rows of how many, and some of their names with the reason."""
+    """What was skipped: how many rows of how many, and some of their names with the reason.
+
+    what: the skipped rows in words.
+    """
 
     rows: int
     unreadable: int
     examples: tuple[tuple[str, str], ...]
+    what: str = "unreadable rows"
 
 
 class Codec(Protocol):

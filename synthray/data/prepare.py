@@ -6,11 +6,13 @@ a cluster.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from synthray.config import DataConfig
 from synthray.data.chunks import Mapper
 from synthray.data.codec import Codec, Coding, Encoded
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import (
     infer_image_schema,
@@ -30,8 +32,9 @@ REMEDY = "give a folder of images, Parquet with an image column, or Parquet of n
 def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
 
-    Images go to the image codec. Other rows go to the table codec, or, for a family that takes
-    numbers, to the vector codec, if every column is a number or a condition.
+    Images go to the image codec. Other rows go to the table codec, within that of constraints if
+    there are any; or, for a family that takes numbers, to the vector codec, if every column is a
+    number or a condition.
 
     Args:
         coding: what the family takes.
@@ -40,6 +43,12 @@ def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, C
         SourceError, SchemaError, StorageError.
     """
     source = open_source(config.source)
+    if config.constraints and (source.image_columns or coding == "numbers"):
+        raise SchemaError(
+            f"data.constraints: {'images' if source.image_columns else 'rows of plain numbers'} "
+            "have no constraints",
+            "leave them out, or choose a family for tables, such as rptgan, for a table",
+        )
     if config.modality in ("auto", "image") and source.image_columns:
         return source, _image_codec(source, config)
     if config.modality == "table" or (config.modality == "auto" and not source.image_columns):
@@ -87,20 +96,23 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
 
 def _table_codec(
     source: Source, config: DataConfig, numbers: Literal["modes", "bins"]
-) -> TableCodec:
+) -> TableCodec | ConstrainedCodec:
     schema = infer_table_schema(source, config.schema_).with_conditions(config.conditions or [])
-    return TableCodec(schema, numbers, rare=config.rare)
+    make = partial(TableCodec, numbers=numbers, rare=config.rare)
+    if config.constraints:
+        return ConstrainedCodec(schema, config.constraints, make)
+    return make(schema)
 
 
 def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:
     """Fit the codec on every chunk of the source."""
 
-    def partial(chunk: Chunk) -> Any:
+    def look(chunk: Chunk) -> Any:
         return codec.partial(chunk.read())
 
     # Merged as they come: the statistics of a large table's chunks do not fit in memory together.
     total = None
-    for stats in mapper(partial, source.chunks):
+    for stats in mapper(look, source.chunks):
         total = stats if total is None else total.merge(stats)
     codec.fit([] if total is None else [total])
 

@@ -98,7 +98,7 @@ def prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, 
     fit_codec(source, codec, cluster_map)
     cleaning, spec = codec.cleaning, codec.spec
     if cleaning is not None and cleaning.unreadable:
-        say(f"skipped {cleaning.unreadable} of {cleaning.rows} unreadable:")
+        say(f"skipped {cleaning.unreadable} {cleaning.what} of {cleaning.rows}:")
         for name, reason in cleaning.examples:
             say(f"  {name}: {reason}")
     check_size(spec.rows, config.train.batch_size)
