@@ -1,8 +1,8 @@
 """Virtual environments of the rivals and of the scoring, one each, under out/rivals.
 
-A rival's licence or pins never touch ours: each is installed by itself, at the versions of
-requirements/NAME.txt (Python 3.11, Linux), on the first use. A finished environment holds a copy of
-its requirements; when they change it is built anew. Further options for pip (an index of CPU
+A rival's licence or pins never touch ours: each is installed by itself, on the first use, at the
+versions of requirements/NAME.txt (Python 3.11, Linux), which name every package. A finished
+environment holds a copy of its requirements; when they change it is built anew. Further options for pip (an index of CPU
 builds of torch, say) go into the environment variable PIP_FLAGS, as for make.
 """
 
@@ -35,10 +35,7 @@ def interpreter(name: str) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += shlex.split(os.environ.get("PIP_FLAGS", ""))
-    torch = [line for line in wanted.read_text().splitlines() if line.startswith("torch==")]
-    if torch:  # first and alone, so that no later requirement picks another build
-        subprocess.run([*pip, *torch], check=True, stdout=sys.stderr)
-    subprocess.run([*pip, "-r", str(wanted)], check=True, stdout=sys.stderr)
+    pip += [*shlex.split(os.environ.get("PIP_FLAGS", "")), "--no-deps", "-r", str(wanted)]
+    subprocess.run(pip, check=True, stdout=sys.stderr)
     shutil.copy(wanted, ready)
     return python

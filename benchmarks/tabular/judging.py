@@ -1,18 +1,18 @@
 """What a synthetic table is worth: calculations only, for the scoring environment (see score.py).
 
-    quality            SDMetrics' report over every pair of columns: the mean of column shapes and
-                       pair trends. `quality_selected` is the same with the thresholds that SDMetrics
-                       sets since 0.28: only pairs with a real correlation above 0.5 or association
-                       above 0.3 count. Older published figures are over every pair.
-    macro_f1, auc      of histogram gradient boosting trained on the synthetic rows, tested on real
-                       rows that nothing was trained on; `real_…`: trained on the training rows.
-    copies             share of synthetic rows that equal a training row in every cell;
-                       `holdout_copies`: share of the holdout's rows that do.
-    membership_auc     of an attack that tells training rows from holdout rows by the distance to
-                       the closest synthetic row; 0.5 is a guess. `membership_error`: its standard
-                       error (DeLong et al., 1988). It proves a leak, never its absence.
-    closer_to_training share of synthetic rows closer to a training row than to a holdout row,
-                       of equally many rows of each; 0.5 for rows that remember nothing.
+    quality             SDMetrics' report over every pair of columns: the mean of column_shapes and
+                        pair_trends. `…_selected` is the same as SDMetrics has it by default of
+                        late: only pairs whose real correlation is above 0.5 or whose real
+                        association is above 0.3 count. Older published figures are over every pair.
+    macro_f1, auc       of histogram gradient boosting trained on the synthetic rows, tested on real
+                        rows that nothing was trained on; `real_…`: trained on the training rows.
+    copies              share of synthetic rows that equal a training row in every cell;
+                        `holdout_copies`: share of the holdout's rows that do.
+    membership_auc      of an attack that tells training rows from holdout rows by the distance to
+                        the closest synthetic row; 0.5 is a guess. `membership_error`: its standard
+                        error (DeLong et al., 1988). It can prove a leak, never its absence.
+    closer_to_training  share of synthetic rows closer to a training row than to a holdout row,
+                        of equally many rows of each; 0.5 for rows that remember nothing.
 
 Distances: a mismatch of categories counts 1, numbers are ranks among the training rows in [0, 1],
 squared differences add up. A missing category is a category of its own, in every score.
@@ -31,6 +31,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
+VERSION = 1  # of the scores: raised when one of them changes its meaning
 MISSING = "?"
 BLOCK = 1024  # rows of a block of distances
 
@@ -123,11 +124,9 @@ def utility(
     matrix: Matrix, train: pd.DataFrame, test: pd.DataFrame, target: str
 ) -> dict[str, float]:
     """Macro-F1 and the area under the curve of a boosted classifier of ``target``."""
-    inputs = [name for name in (*matrix.numeric, *matrix.categories) if name != target]
-    categorical = [name in matrix.categories for name in inputs]
-    keep = [
-        index for index, name in enumerate((*matrix.numeric, *matrix.categories)) if name in inputs
-    ]
+    columns = (*matrix.numeric, *matrix.categories)
+    keep = [index for index, name in enumerate(columns) if name != target]
+    categorical = [columns[index] in matrix.categories for index in keep]
     labels, truth = train[target].to_numpy(), test[target].to_numpy()
     if len(np.unique(labels)) < 2:
         guess = np.full(len(truth), labels[0])
@@ -169,7 +168,7 @@ def nearest(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def delong(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
-    """Area under the curve of scores that should be higher for positives, and its standard error."""
+    """Area under the curve of scores, higher for positives, and its standard error."""
     high, low = np.sort(positive), np.sort(negative)
 
     def above(values: np.ndarray, others: np.ndarray) -> np.ndarray:
