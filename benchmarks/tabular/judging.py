@@ -31,7 +31,6 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
-VERSION = 1  # of the scores: raised when one of them changes its meaning
 MISSING = "?"
 BLOCK = 1024  # rows of a block of distances
 
@@ -220,8 +219,8 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--target", required=True)
     given = parser.parse_args()
-    tables = (read(place) for place in (given.real, given.synthetic, given.test))
-    print(json.dumps(judge(*tables, target=given.target)))
+    real, synthetic, test = (read(place) for place in (given.real, given.synthetic, given.test))
+    print(json.dumps(judge(real, synthetic, test, given.target)))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         columns[name] = {"sdtype": "numerical" if numeric else "categorical"}
     tables = {"tables": {"table": {"columns": columns}}}
-    model = sdv.single_table.GaussianCopulaSynthesizer(
-        sdv.metadata.Metadata.load_from_dict(tables)
-    )
+    model = sdv.single_table.GaussianCopulaSynthesizer(sdv.metadata.Metadata.load_from_dict(tables))
     processed = model.preprocess({"table": table})
     clock.lap("preparation")
     model.fit_processed_data(processed)
