@@ -83,7 +83,7 @@ def median_sampling(draw: Draw, size: int, repeats: int) -> dict[str, float]:
     walls, cpus = ([run[name] for run in runs] for name in ("wall", "cpu"))
     return {
         "rows_per_second": round(size / statistics.median(walls), 1),
-        "rows_per_cpu_second": round(size / max(statistics.median(cpus), 0.01), 1),
+        "rows_per_cpu_second": round(size / max(statistics.median(cpus), 1e-9), 1),
     }
 
 
