@@ -4,9 +4,10 @@
     python -m benchmarks.tabular --systems ctgan,synthray --config my.yaml --seconds 300
 
 Each system runs in a process and an environment of its own (environments.py makes them), with the
-same number of threads and at most --seconds of training; CTGAN and TVAE end sooner after their 300
-epochs, MOSTLY AI when it no longer improves. Their other settings are their own defaults.
-SynthRay's come from --config: its sections data, model and train; its steps must fit the time.
+same number of threads and at most --seconds of training: processor seconds a thread, so that a busy
+machine takes nothing from anybody. CTGAN and TVAE end sooner after their 300 epochs, MOSTLY AI when
+it no longer improves; their other settings are their own defaults. SynthRay's come from --config,
+its sections data, model and train: its steps must fit the time.
 
 Rows are appended to benchmarks/tabular/results, one a system and seed, under the digest of all that
 they depend on but the seed and the machine's load: compare speeds only of rows measured on one
@@ -33,7 +34,7 @@ from benchmarks.tabular.table import show
 
 FOLDER = Path(__file__).parent / "results"
 CONFIG = Path(__file__).parent / "synthray.yaml"
-SCORING = 1  # raised when a score changes its meaning
+RUNNING, SCORING = 2, 1  # raised when a runner, or a score, changes its meaning
 ROWS = 32_561  # scored: as many as were learned from
 SIZES, REPEATS = (1_000, 10_000, 100_000), 3  # of timed samplings
 SECTIONS = ("data", "model", "train")
@@ -42,7 +43,7 @@ SECTIONS = ("data", "model", "train")
 def digest_of(system: System, threads: int, seconds: float) -> str:
     """Of all that a sampled table depends on, but for its seed."""
     sampled = [ROWS, *SIZES, REPEATS]
-    return digest([system.settings(), threads, seconds, sampled])
+    return digest([RUNNING, system.settings(), threads, seconds, sampled])
 
 
 def scoring() -> str:
@@ -91,7 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="of each system (default: 1)")
-    parser.add_argument("--seconds", type=float, default=300, help="of training (default: 300)")
+    parser.add_argument(
+        "--seconds", type=float, default=300, help="of training, a thread (default: 300)"
+    )
     parser.add_argument("--systems", help=f"default: {','.join(systems({}))}")
     parser.add_argument("--config", type=Path, default=CONFIG, help="of SynthRay")
     given = parser.parse_args()

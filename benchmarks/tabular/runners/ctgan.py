@@ -1,12 +1,11 @@
 """CTGAN and TVAE (1907.00503) of the package ctgan, with its own defaults, stopped by time.
 
 The package trains a fixed number of epochs; its progress bar over them is replaced by one that
-ends when the next epoch would go beyond the time.
+ends when the next epoch would go beyond the budget.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.tabular.runners.measuring import Clock, Draw, Request, main
+from benchmarks.tabular.runners.measuring import Budget, Clock, Draw, Request, main
 
 
 def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
@@ -37,10 +36,9 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
         def __iter__(self) -> Iterator[int]:
             nonlocal done
             clock.lap("preparation")
-            begin = time.perf_counter()
+            budget = Budget(request)
             for epoch in self.epochs:
-                spent = time.perf_counter() - begin
-                if epoch and spent * (epoch + 1) / epoch > request.seconds:
+                if epoch and budget.spent * (epoch + 1) / epoch > 1:
                     break
                 yield epoch
                 done = epoch + 1

@@ -33,7 +33,7 @@ class Request:
     out: str  # a folder
     seed: int
     threads: int
-    seconds: float  # of training
+    seconds: float  # of training, see Budget
     rows: int  # to sample for the scores
     sizes: tuple[int, ...]  # rows of a timed sampling
     repeats: int
@@ -58,6 +58,19 @@ class Clock:
         """Put the time since the last lap under a name, with the peak of memory until now."""
         self.laps[name] = {**self.read(), "peak_bytes": peak_bytes()}
         self.restart()
+
+
+class Budget:
+    """Time to train: processor seconds a thread, which are wall seconds where nobody disturbs."""
+
+    def __init__(self, request: Request) -> None:
+        self._seconds, self._threads = request.seconds, request.threads
+        self._began = processor_seconds()
+
+    @property
+    def spent(self) -> float:
+        """The share that is spent; more than 1 is too much."""
+        return (processor_seconds() - self._began) / self._threads / self._seconds
 
 
 def processor_seconds() -> float:

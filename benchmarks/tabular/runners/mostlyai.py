@@ -1,6 +1,7 @@
-"""MOSTLY AI's engine (TabularARGN, 2501.12012) with its own defaults, and its own stop by time.
+"""MOSTLY AI's engine (TabularARGN, 2501.12012) with its own defaults, stopped by time.
 
-It learns from 80 % of the rows and keeps the epoch that is best on the others; it may stop early.
+It is stopped between two steps, through its callback of progress. It learns from 80 % of the rows
+and keeps the epoch that is best on the others; it may stop early.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 from mostlyai import engine
 
-from benchmarks.tabular.runners.measuring import Clock, Draw, Request, main
+from benchmarks.tabular.runners.measuring import Budget, Clock, Draw, Request, main
 
 
 def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
@@ -27,9 +28,14 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
     engine.analyze(workspace_dir=workspace)
     engine.encode(workspace_dir=workspace)
     clock.lap("preparation")
+    budget = Budget(request)
+
+    def stop(**_: Any) -> dict[str, bool]:
+        return {"stopExecution": budget.spent > 1}
+
     engine.train(
-        max_training_time=request.seconds / 60,
         max_epochs=request.params["epochs"],
+        update_progress=stop,
         device="cpu",
         workspace_dir=workspace,
     )
