@@ -46,7 +46,7 @@ def starter_config(source: str, say: Callable[[str], None] = print) -> Starter:
         kind, command = _image_sections(codec), "run"
     else:
         say(f"{opened.rows:,} rows of {codec.spec.shape[0]} numbers")
-        kind, command = NUMBERS, "train"
+        kind, command = NUMBERS, "run"
     columns = [_column(opened, codec, name, say) for name in opened.schema.names]
     return Starter(_text(source, columns, codec, opened.rows, kind), command)
 
@@ -138,7 +138,10 @@ NUMBERS = Sections(
 """,
     looks="steps between looks at the samples",
     evaluate="""\
-# Evaluation knows images yet: `synthray train`, `generate` and `serve` this file, not `run`.
+evaluate:
+  # target: [column]      # to predict; none given: the conditions, or a fitting one
+  # holdout: a table of real rows that training does not see; privacy is judged against it
+  gates: {}               # such as {quality: {min: 0.9}}; a miss makes the exit code 3
 """,
 )
 

@@ -252,7 +252,7 @@ def test_init_writes_a_config_for_parquet_of_numbers(run, tmp_path: Path) -> Non
     code, out, err = run("init", tmp_path / "t.parquet", "-o", path)
     assert (code, out) == (0, "")
     assert "64 rows of 4 numbers" in err and "condition word: 2 values: a, b" in err
-    assert f"next: synthray train {path}" in err
+    assert f"next: synthray run {path}" in err
     made = config.load(str(path))
     assert made.data.conditions == ["word"] and made.data.image_side is None
     text = path.read_text()

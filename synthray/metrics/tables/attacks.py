@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 from synthray.metrics.tables.space import nearest
 from synthray.metrics.utility import Z95, wilson
@@ -37,7 +36,7 @@ class Closeness:
 
     Attributes:
         share: of synthetic rows closer to a training row than to a holdout row; a tie counts half.
-        interval: its 95 % interval.
+        interval: its 95 % interval, if training and holdout rows could be exchanged.
         rows: training rows, as many as holdout rows, that were compared with.
         to_training, to_holdout, baseline: 5th percentile and median of the distances of synthetic
             rows to training rows and to holdout rows, and of holdout rows to training rows.
@@ -91,11 +90,18 @@ def closeness(
         training, holdout: points [n, d], as many of each.
         synthetic: points [m, d].
     """
-    near = nearest(synthetic, training, 1)[:, 0]
-    far = nearest(synthetic, holdout, 1)[:, 0]
-    wins = (near < far) + 0.5 * (near == far)
-    share, error = float(wins.mean()), float(wins.std()) / math.sqrt(len(wins))
-    base = nearest(holdout, training, 1)[:, 0]
+    (near, by_near), (far, by_far) = nearest(synthetic, training, 1), nearest(synthetic, holdout, 1)
+    near, far = near[:, 0], far[:, 0]
+    share = float(((near < far) + 0.5 * (near == far)).mean())
+    # If nothing was learned, training and holdout rows can be exchanged. Then every real row gives
+    # its synthetic rows to one side or the other by chance, and a real row that is the nearest of
+    # many makes the share uncertain, however many synthetic rows there are.
+    won = [
+        by[:, 0][mine < other] for by, mine, other in ((by_near, near, far), (by_far, far, near))
+    ]
+    followers = np.concatenate([np.bincount(by) for by in won])
+    error = 0.5 * math.sqrt(float((followers.astype(np.float64) ** 2).sum())) / len(synthetic)
+    base = nearest(holdout, training, 1)[0][:, 0]
     interval = max(0.0, share - Z95 * error), min(1.0, share + Z95 * error)
     return Closeness(share, interval, len(training), _spots(near), _spots(far), _spots(base))
 
@@ -115,8 +121,8 @@ def attack_all(
     """
     k = min(NEIGHBOURS, len(reference), len(synthetic))
     both = np.concatenate([members, others])
-    made = nearest(both, synthetic, k)
-    real = nearest(both, reference, k)
+    made = nearest(both, synthetic, k)[0]
+    real = nearest(both, reference, k)[0]
     density = np.log(real[:, -1] + _TINY) - np.log(made[:, -1] + _TINY)
     scores = {"distance": -made[:, 0], "density": density}
     return [attack(name, s[: len(members)], s[len(members) :]) for name, s in scores.items()]
@@ -124,6 +130,8 @@ def attack_all(
 
 def attack(name: str, members: NDArray[np.float64], others: NDArray[np.float64]) -> Attack:
     """An attack from its scores, [n] and [m]: the higher, the more a row looks like a member."""
+    from sklearn.metrics import roc_curve  # slow to import
+
     auc, variance = delong(members, others)
     half = Z_TWO * math.sqrt(variance)
     labels = np.repeat([1, 0], [len(members), len(others)])

@@ -32,9 +32,8 @@ WIDTH = 9.4  # inches
 # Stand-ins that `_svg` replaces: matplotlib knows no colours of style sheets.
 _INK, _REAL, _SYNTHETIC = "#010203", "#040506", "#070809"
 _PAGE = {_INK: "currentColor", _REAL: "var(--plot-real)", _SYNTHETIC: "var(--plot-synthetic)"}
-_STYLE: Any = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "synthray",
     "font.family": "sans-serif",
     "font.size": 7.5,
     "text.parse_math": False,
@@ -59,7 +58,7 @@ def marginals(real: Frame, synthetic: Frame, shapes: Sequence[ColumnShape]) -> s
     drawn = {shape.name for shape in worst[:PANELS]}
     shown = [shape for shape in shapes if shape.name in drawn]
     lines = -(-len(shown) // ACROSS)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "marginals"}):
         figure = Figure(figsize=(WIDTH, 1.75 * lines))
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
         axes = figure.subplots(lines, ACROSS, squeeze=False).reshape(-1)
@@ -86,8 +85,8 @@ def heat_maps(pairs: Sequence[PairTrend], names: Sequence[str]) -> str:
             i, j = place[pair.a], place[pair.b]
             maps[:, i, j] = maps[:, j, i] = pair.real, pair.other
     titles = ("real", "synthetic", "synthetic − real")
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, WIDTH * 0.42), layout="constrained")
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "heat maps"}):
+        figure = Figure(figsize=(WIDTH, WIDTH * 0.4), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         size = 7 if len(shown) <= 18 else 5
         labels = [_short(name, 18) for name in shown]
@@ -125,8 +124,8 @@ def _numbers(place: Axes, column: Compared, x: NDArray[np.float64], y: NDArray[n
     place.set_yticks([])
     place.locator_params(axis="x", nbins=4)
     _bare(place, "left")
-    if column.kind == Kind.datetime and place.get_xticks().size:
-        place.xaxis.set_major_formatter(lambda value, _: _day(value))
+    written = _day if column.kind == Kind.datetime else _figure
+    place.xaxis.set_major_formatter(lambda value, _: written(value))
 
 
 def _categories(place: Axes, column: Compared, x: NDArray[np.int64], y: NDArray[np.int64]) -> None:
@@ -140,7 +139,8 @@ def _categories(place: Axes, column: Compared, x: NDArray[np.int64], y: NDArray[
     names = [_short(str(value), 15) for value in column.values[:BARS]]
     rows = [[*share[:width][:BARS]] for share in shares]
     if width > BARS:
-        names.append(f"{width - BARS} others")
+        others = width - BARS
+        names.append(f"{others} others" if others > 1 else _short(str(column.values[-1]), 15))
         for row, share in zip(rows, shares, strict=True):
             row.append(share[BARS:width].sum())
     if any(share[width] for share in shares):
@@ -164,8 +164,10 @@ def _categories(place: Axes, column: Compared, x: NDArray[np.int64], y: NDArray[
 def _edges(column: Compared, low: float, high: float) -> NDArray[np.float64]:
     if low == high:
         return np.array([low - 0.5, high + 0.5])
-    if column.kind == Kind.integer and high - low < BINS:
-        return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5
+    if column.kind == Kind.integer:
+        # Bins of as many whole numbers each, or the bars would look like a comb.
+        width = np.ceil((np.ceil(high) - np.floor(low) + 1) / BINS)
+        return np.arange(np.floor(low), np.ceil(high) + width + 1, width) - 0.5
     return np.linspace(low, high, BINS + 1)
 
 
@@ -176,6 +178,14 @@ def _dated(column: Compared, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _day(days: float) -> str:
     return str(np.datetime64("1970-01-01") + np.timedelta64(round(days), "D"))[:7]
+
+
+def _figure(value: float) -> str:
+    """A number in few letters."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * unit or (abs(value) >= unit and value % (unit / 10) == 0):
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
 
 
 def _most_different(pairs: Sequence[PairTrend], names: Sequence[str]) -> list[str]:
@@ -219,7 +229,7 @@ def _svg(figure: Figure) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r' id="[a-z.]*_\d+(_?\d+)*"', "", text)
+    text = re.sub(r' id="[A-Za-z][\w.]*_\d+"', "", text)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for stand_in, colour in _PAGE.items():

@@ -15,7 +15,6 @@ from synthray.metrics.tables.attacks import Attack, Closeness
 from synthray.metrics.tables.columns import Frame
 from synthray.metrics.tables.copies import Copies, Share
 from synthray.metrics.tables.pairs import PairTrend
-from synthray.metrics.tables.plots import PANELS, SIDE, heat_maps, marginals
 from synthray.metrics.tables.scores import NEIGHBOURS, PRIVACY, QUALITY, UTILITY, told
 from synthray.metrics.tables.shapes import ColumnShape
 from synthray.metrics.tables.utility import TargetUtility
@@ -78,6 +77,9 @@ class TableReport:
 
 def table_html(report: TableReport) -> str:
     """A self-contained page."""
+    # Brings matplotlib, slow to import.
+    from synthray.metrics.tables.plots import PANELS, SIDE, heat_maps, marginals
+
     names = [shape.name for shape in report.shapes]
     rows = {name: _row(name, score) for name, score in report.scores.items()}
     worst = sorted((p for p in report.pairs if p.score == p.score), key=lambda p: p.score)

@@ -188,7 +188,7 @@ PRIVACY = {
         "A stronger attack, with more knowledge, may do better; no attack proves privacy.",
     ),
     "membership_tpr_distance": Told(
-        "… true positives at 1 %",
+        "Membership by distance, found",
         "lower",
         "Share of training rows that the attack finds while it wrongly names at most 1 % of the "
         "others; guessing finds 1 %.",
@@ -202,7 +202,7 @@ PRIVACY = {
         "As above.",
     ),
     "membership_tpr_density": Told(
-        "… true positives at 1 %", "lower", "As above, by density.", "As above."
+        "Membership by density, found", "lower", "As above, by density.", "As above."
     ),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from synthray.metrics.tables.columns import Compared, Frame
 
@@ -41,16 +41,22 @@ class RowSpace:
         return np.concatenate(parts, axis=1)
 
 
-def nearest(points: NDArray[np.float64], among: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Distances to the k nearest of ``among``, ascending: [points, k]."""
+def nearest(
+    points: NDArray[np.float64], among: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distances to the k nearest of ``among``, ascending, and which they are: [points, k] each."""
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(among)
-    index = search.kneighbors(points, return_distance=False)
+    with threadpool_limits(limits=1):  # as everywhere: the same order of sums, no waiting
+        index = search.kneighbors(points, return_distance=False)
     # Found by matrix products, which leave equal rows about 1e-7 apart: computed anew from the
     # differences, they are 0 apart.
     found = np.empty(index.shape)
     for j in range(k):
         found[:, j] = np.linalg.norm(points - among[index[:, j]], axis=1)
-    return np.sort(found, axis=1)
+    order = np.argsort(found, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(index, order, axis=1)
 
 
 def _scale(x: NDArray[np.float64]) -> tuple[float, float]:

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.metrics import accuracy_score, f1_score, r2_score, roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from synthray.data.prepare import Mapper
 from synthray.metrics.tables.columns import MISSING, Frame
@@ -76,12 +75,27 @@ def judge_targets(
 
 
 def _score(target: Target, train: Frame, test: Frame, seed: int, blind: bool) -> dict[str, float]:
+    # One thread adds in one order, and on few rows more would only wait for each other.
+    with threadpool_limits(limits=1, user_api="openmp"):
+        return _tested(target, train, test, seed, blind)
+
+
+def _tested(target: Target, train: Frame, test: Frame, seed: int, blind: bool) -> dict[str, float]:
     train, test = (_known(frame, target.name) for frame in (train, test))
     names = CLASSIFICATION if target.task == "classification" else REGRESSION
     if not len(train) or len(test) < LEAST_ROWS:
         return dict.fromkeys(names, math.nan)
     if target.task == "classification":
         return _classified(target, train, test, seed, blind)
+    return _regressed(target, train, test, seed, blind)
+
+
+def _regressed(
+    target: Target, train: Frame, test: Frame, seed: int, blind: bool
+) -> dict[str, float]:
+    from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import
+    from sklearn.metrics import r2_score
+
     x, y = _features(train, target), train[target.name]
     truth = test[target.name]
     if blind or len(np.unique(y)) < 2:
@@ -97,6 +111,9 @@ def _score(target: Target, train: Frame, test: Frame, seed: int, blind: bool) ->
 def _classified(
     target: Target, train: Frame, test: Frame, seed: int, blind: bool
 ) -> dict[str, float]:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # slow to import
+    from sklearn.metrics import accuracy_score, f1_score
+
     y, truth = train[target.name], test[target.name]
     classes = np.unique(y)
     if blind or len(classes) < 2:
@@ -131,6 +148,8 @@ def _auc(
     truth: NDArray[np.int64], probabilities: NDArray[np.float64], classes: NDArray[np.int64]
 ) -> float:
     """Mean over the classes of the test rows; one that was never learned has probability 0."""
+    from sklearn.metrics import roc_auc_score
+
     present = np.unique(truth)
     if len(present) < 2:
         return math.nan
