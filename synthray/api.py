@@ -15,9 +15,9 @@ from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.errors import UsageError
-from synthray.metrics.evaluation import evaluate_images
+from synthray.metrics.judging import judge
 from synthray.metrics.report import Report
-from synthray.metrics.subjects import read_subjects
+from synthray.metrics.tables.report import TableReport
 from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
 from synthray.sampling.wishes import Shares, Value
@@ -113,18 +113,35 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
 
 
 def evaluate(
-    real: str, synthetic: str | pa.Table, *, holdout: str | None = None, **settings: Any
-) -> Report:
-    """Judge synthetic images against real ones.
+    real: str | pa.Table,
+    synthetic: str | pa.Table,
+    *,
+    holdout: str | pa.Table | None = None,
+    data: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Report | TableReport:
+    """Judge synthetic images or rows of a table against real ones.
 
     Args:
+        real: a URI, or a table without images.
         synthetic: a URI, or a table such as `Artifact.sample` gives.
+        holdout: as ``real``: rows that the generator never saw.
+        data: further settings of the config's ``data`` section, such as corrections of the schema.
         settings: of the config's ``evaluate`` section.
 
     Raises:
         ConfigError, SourceError, SchemaError, ConditionError, UsageError.
     """
-    tree = {"data": {"source": real}, "output": ".", "evaluate": {**settings, "holdout": holdout}}
-    config = parse(tree, where="evaluate")
-    codec, subjects = read_subjects(config, synthetic)
-    return evaluate_images(subjects, codec, config.evaluate, seed=config.seed)
+    named = {"source": real if isinstance(real, str) else "."}
+    held = holdout if isinstance(holdout, str) else None
+    tree = {
+        "data": {**(data or {}), **named},
+        "output": ".",
+        "evaluate": {**settings, "holdout": held},
+    }
+    return judge(
+        parse(tree, where="evaluate"),
+        synthetic,
+        real=None if isinstance(real, str) else real,
+        holdout=None if isinstance(holdout, str) else holdout,
+    )

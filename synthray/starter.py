@@ -67,7 +67,7 @@ def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
         lines.append(_entry(decision, told))
     kind = replace(TABLE, data=TABLE.data + "".join(lines))
     return Starter(
-        _text(source, [_shown(note) for note in looked.notes], [], looked.rows, kind), "train"
+        _text(source, [_shown(note) for note in looked.notes], [], looked.rows, kind), "run"
     )
 
 
@@ -182,11 +182,14 @@ TABLE = Sections(
   schema:                 # what was found; correct it in place, or drop a line to detect it anew
 """,
     model="""\
-  name: arvae             # for any table; rpgan, wgan_gp, sngan, gan learn from numbers alone
+  name: nade              # for any table; rpgan, wgan_gp, sngan, gan learn from numbers alone
 """,
     looks="steps between looks at the samples",
     evaluate="""\
-# Evaluation knows images yet: `synthray train`, `generate` and `serve` this file, not `run`.
+evaluate:
+  # target: [column]      # to predict; none given: the conditions, or a fitting one
+  # holdout: a table of real rows that training does not see; privacy is judged against it
+  gates: {}               # such as {quality: {min: 0.9}}; a miss makes the exit code 3
 """,
 )
 

@@ -165,6 +165,13 @@ class EvaluateConfig(Strict):
     features: str = Field("domain", description="domain, efficientnet-lite0, inception")
     weights: str | None = Field(None, description="the weights file of the inception extractor")
     holdout: str | None = Field(None, description="real data that training never saw")
+    target: list[str] | str | None = Field(
+        None,
+        description="columns of a table to predict; none given: the conditions, or a fitting one",
+    )
+    rows: int = Field(
+        100_000, ge=20, description="rows of each table that its scores are computed from"
+    )
     subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
     epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
     gates: dict[str, Gate] = Field({}, description="limits of scores; a miss ends with code 3")

@@ -14,6 +14,8 @@ from synthray.errors import SourceError
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 """Applies a function to every item, here or on a cluster; results come in the items' order."""
 
+MEMORY_ROWS = 65_536
+"""Rows of a chunk of a table in memory."""
 SHOWN = 5
 """Names or values that one message lists."""
 
@@ -45,6 +47,28 @@ class Source:
     @property
     def image_columns(self) -> list[str]:
         return [field.name for field in self.schema if images.is_image_type(field.type)]
+
+
+@dataclass(frozen=True)
+class TableChunk:
+    """Some rows of a table in memory."""
+
+    table: pa.Table
+
+    def read(self) -> pa.Table:
+        return self.table
+
+    def select(self, names: Sequence[str]) -> TableChunk:
+        return TableChunk(self.table.select(list(names)))
+
+
+def in_memory(name: str, table: pa.Table) -> Source:
+    """A table in memory as a source, called ``name`` in errors."""
+    schema = table.schema.remove_metadata()
+    chunks = [
+        TableChunk(table.slice(start, MEMORY_ROWS)) for start in range(0, len(table), MEMORY_ROWS)
+    ]
+    return Source(name, schema, len(table), chunks)
 
 
 def check_names(names: Sequence[str], uri: str, field: str) -> None:

@@ -16,9 +16,8 @@ from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.distributed.mapping import cluster_map
 from synthray.errors import NotFoundError
-from synthray.metrics.evaluation import evaluate_images
+from synthray.metrics.judging import judge
 from synthray.metrics.report import report_html, report_json
-from synthray.metrics.subjects import read_subjects
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan, read_manifest
 from synthray.version import __version__
@@ -45,22 +44,14 @@ def evaluate(
     Raises:
         SourceError, SchemaError, ConditionError: data that cannot be compared.
     """
-    settings = config.evaluate
-    codec, subjects = read_subjects(config, synthetic, cluster_map)
-    say(
-        f"{len(subjects.real):,} real, {len(subjects.synthetic):,} synthetic rows; "
-        f"features {settings.features}; "
-        f"epochs of a classifier: {settings.epochs}"
-    )
-    report = evaluate_images(
-        subjects,
-        codec,
-        settings,
-        seed=config.seed,
+    report = judge(
+        config,
+        synthetic,
         compared=_compared(config, synthetic),
         environment=environment(),
         created=date.today().isoformat(),
         mapper=cluster_map,
+        say=say,
     )
     tree = report_json(report) | ({} if key is None else {"evaluation": key})
     storage.write_bytes(report_uri, report_html(report).encode())

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from synthray.artifact import Artifact
-from synthray.data.schema import Kind
 from synthray.sampling.dataset import Plan
 
 
@@ -61,12 +60,7 @@ def dataset_card(
         lines.append(f"| `{_cell(column.name)}` | {column.kind.value} | {_cell(values)}{more} |")
     lines += ["", "## Scores", ""]
     if not scores:
-        images = artifact.schema.of_kind(Kind.image)
-        lines.append(
-            "Not evaluated yet: `synthray evaluate` adds them here."
-            if images
-            else "Not evaluated: this version evaluates images."
-        )
+        lines.append("Not evaluated yet: `synthray evaluate` adds them here.")
     else:
         lines += ["| score | value | real against real |", "|---|---|---|"]
         for name, score in scores.items():

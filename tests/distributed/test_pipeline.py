@@ -193,7 +193,7 @@ def test_a_missed_gate_is_told_when_everything_else_is_done(
         ("evaluate.holdout=none", "evaluate.holdout: "),
         ("model.params={widht: 3}", "did you mean 'width'"),
         ("data.conditions=[colour]", "no column named 'colour'"),
-        ("data.source=ring.parquet", "evaluation knows images yet\n  → run the other stages by "),
+        ("data.source=ring.parquet & evaluate.target=xy", "evaluate.target: no column 'xy'"),
     ],
 )
 def test_what_cannot_be_is_told_before_ray_starts(
@@ -205,7 +205,9 @@ def test_what_cannot_be_is_told_before_ray_starts(
 ) -> None:
     monkeypatch.chdir(folder)
     pq.write_table(tiny.ring(), folder / "ring.parquet")
-    monkeypatch.setattr(sys, "argv", ["synthray", "run", "c.yaml", "output=never", override])
+    monkeypatch.setattr(
+        sys, "argv", ["synthray", "run", "c.yaml", "output=never", *override.split(" & ")]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out, err = capsys.readouterr()

@@ -255,7 +255,7 @@ def test_init_writes_a_config_for_parquet_of_numbers(run, tmp_path: Path) -> Non
     code, out, err = run("init", tmp_path / "t.parquet", "-o", path)
     assert (code, out) == (0, "")
     assert "64 rows of 4 columns" in err and "  n: integer; int16; -3 to 3; 7 values" in err
-    assert f"next: synthray train {path}" in err
+    assert f"next: synthray run {path}" in err
     made = config.load(str(path))
     assert made.data.conditions == [] and made.data.image_side is None
     kinds = {name: column["kind"] for name, column in made.data.schema_.items()}
@@ -279,7 +279,7 @@ def test_init_writes_every_column_of_a_table_to_be_corrected_in_place(run, tmp_p
     assert "separated by semicolons" in err and "'?' (16) counts as missing" in err
     assert "n: integer; int64; 2.0% missing; 0 to 6; 7 values" in err
     made = config.load(str(path))
-    assert made.model.name == "arvae" and made.data.schema_ == {
+    assert made.model.name == "nade" and made.data.schema_ == {
         "key": {"kind": "id", "pattern": r"K-\d{4}"},
         "n": {"kind": "integer"},
         "odd: #name": {"kind": "categorical"},
