@@ -24,7 +24,7 @@ from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
 LEARNS = "this version learns from images and from rows of numbers"
-REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
+REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
 
 
 Coding = Literal["numbers", "modes", "bins"]
