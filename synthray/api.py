@@ -76,7 +76,7 @@ def fit(
     """Train on the data at ``source`` in this process.
 
     Args:
-        source: a folder of images, or Parquet of images or of numbers; local or s3://.
+        source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://.
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.

@@ -34,14 +34,16 @@ class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
     source: str = Field(
-        description="a folder of images, or Parquet of images or of numbers; local or s3://"
+        description="a folder of images, or Parquet, CSV or JSON Lines; local or s3://"
     )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(
         None, description="columns to condition on; none given: the label of an image source"
     )
     schema_: dict[str, dict[str, Any]] = Field(
-        {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+        {},
+        alias="schema",
+        description="corrections, by column: {age: {kind: integer}}, or with format, pattern",
     )
     constraints: tuple[Constraint, ...] = Field(
         (), description="what holds in every row of a table; see docs/tables.md"

@@ -26,7 +26,7 @@ from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
 LEARNS = "this version learns from images and from rows of numbers"
-REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
+REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
 
 
 def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:

@@ -171,7 +171,8 @@ def is_plain(kind: pa.DataType) -> bool:
 
 def _distinct(tally: Tally) -> Distinct:
     hashes = hash_cells(tally.values)
-    order = np.argsort(hashes)[:KEPT]
+    least = np.argpartition(hashes, KEPT)[:KEPT] if len(hashes) > KEPT else np.arange(len(hashes))
+    order = least[np.argsort(hashes[least])]
     return Distinct(KEPT, int(tally.counts.sum()), hashes[order], tally.counts[order])
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 MAX_SHAPES = 8
 MAX_LOOKED = 2000
+LOOKED_FIRST = 64
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUIDS = (_UUID, _UUID.replace("a-f", "A-F"))
 _MIXED = ("[0-9a-f]", "[0-9A-F]", "[0-9A-Z]", "[0-9a-z]", "[0-9A-Za-z]")
@@ -50,10 +51,11 @@ class Shapes:
         lengths = pc.min_max(pc.utf8_length(values)).as_py()
         ends = pc.min_max(values).as_py()
         short, long = lengths["min"], lengths["max"]
+        first = values.slice(0, LOOKED_FIRST)
         classes = [
             name
             for name in (*_UUIDS, *_MIXED)
-            if pc.all(pc.match_substring_regex(values, f"^{name}{'+' * (name in _MIXED)}$")).as_py()
+            if _all_are(first, name) and (len(values) <= LOOKED_FIRST or _all_are(values, name))
         ]
         return cls(_runs(values), frozenset(classes), short, long, ends["min"], ends["max"])
 
@@ -111,6 +113,11 @@ class Shapes:
                 parts.append((sign if sign in " -" else re.escape(sign)) + _times(least, most))
             sure, at = sure and least == most, at + most
         return "".join(parts)
+
+
+def _all_are(values: pa.Array, name: str) -> bool:
+    pattern = f"^{name}{'+' * (name in _MIXED)}$"
+    return bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
 
 
 def _repeated(sign: str, least: int, most: int) -> str:
