@@ -19,7 +19,7 @@ from synthray.errors import NotFoundError
 from synthray.metrics.judging import judge
 from synthray.metrics.report import report_html, report_json
 from synthray.sampling.card import dataset_card
-from synthray.sampling.dataset import Plan, read_manifest
+from synthray.sampling.dataset import Plan, manifest_uri, read_manifest
 from synthray.version import __version__
 
 
@@ -78,7 +78,8 @@ def _compared(config: Config, synthetic: str) -> dict[str, str | int]:
     compared: dict[str, str | int] = {"real": config.data.source, "synthetic": synthetic}
     if config.evaluate.holdout:
         compared["holdout"] = config.evaluate.holdout
-    manifest = read_manifest(synthetic)
+    # Of a single file there is none, and nothing beneath it to read.
+    manifest = read_manifest(synthetic) if storage.exists(manifest_uri(synthetic)) else None
     if manifest is not None:
         plan = Plan.model_validate(manifest["plan"])
         compared |= {"artifact": plan.digest, "seed": plan.seed, "rows": plan.rows}

@@ -20,8 +20,11 @@ import pytest
 import ray
 import tiny
 import yaml
+from mixed import mixed
 
+import synthray
 from synthray import cli
+from synthray.metrics.report import report_json
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -183,6 +186,22 @@ def test_a_missed_gate_is_told_when_everything_else_is_done(
     )
     assert recalled.code == 3 and "tstr" in recalled.err
     assert json.loads(recalled.out)["scores"] == report["scores"]
+
+
+def test_tables_are_judged_by_their_files(tmp_path: Path) -> None:
+    for seed, name in enumerate(("real", "synthetic", "holdout")):
+        pq.write_table(mixed(300, seed), tmp_path / f"{name}.parquet", row_group_size=100)
+    files = [word for name in ("real", "synthetic", "holdout") for word in (f"--{name}", name)]
+    files[1::2] = [f"{name}.parquet" for name in files[1::2]]
+    done = Finished(tmp_path, "evaluate", *files, "--report", "r.html", "--json")
+    assert (done.code, done.left) == (0, []), done.err
+    told = json.loads(done.out)
+    assert told == json.loads((tmp_path / "r.json").read_text())
+    here = synthray.evaluate(
+        *(str(tmp_path / f) for f in files[1:4:2]), holdout=str(tmp_path / files[5])
+    )
+    assert told["scores"] == report_json(here)["scores"]
+    assert "<h2>Privacy</h2>" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize(

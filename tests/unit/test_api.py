@@ -79,8 +79,8 @@ def test_fit_learns_from_rows_of_numbers(tmp_path: Path) -> None:
     rows = artifact.sample(30, where={"mode": 2})
     assert rows.schema.equals(tiny.ring().schema) and set(rows["mode"].to_pylist()) == {2}
     assert not list((tmp_path / "run").glob("samples/*"))
-    report = synthray.evaluate(source, rows)
-    assert "quality" in report.scores and "tstr_r2.n" in report.scores
+    report = synthray.evaluate(source, rows, holdout=source, data={"conditions": ["mode"]})
+    assert "quality" in report.scores and "tstr_macro_f1.mode" in report.scores
 
 
 def test_a_family_that_does_not_fit_the_data_is_refused_before_it_is_encoded(

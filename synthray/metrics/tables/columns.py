@@ -75,10 +75,17 @@ class Frame:
 def compared_columns(schema: Schema) -> tuple[list[Column], list[Column]]:
     """The columns that are compared, and those that are left out: ids, text and images.
 
+    Conditions are labels, and so categories, even if they are whole numbers.
+
     Raises:
         SchemaError: none is left.
     """
-    kept = [c for c in schema if c.kind in NUMBERS + CATEGORIES]
+    labelled = {Kind.integer: Kind.categorical}
+    kept = [
+        c.model_copy(update={"kind": labelled.get(c.kind, c.kind) if c.condition else c.kind})
+        for c in schema
+        if c.kind in NUMBERS + CATEGORIES
+    ]
     left = [c for c in schema if c.kind not in NUMBERS + CATEGORIES]
     if not kept:
         kinds = ", ".join(f"{c.name} ({c.kind.value})" for c in left)
