@@ -19,7 +19,8 @@ from synthray.metrics.judging import judge
 from synthray.metrics.report import Report
 from synthray.metrics.tables.report import TableReport
 from synthray.rng import Rows
-from synthray.sampling.virtual import Value, VirtualDataset
+from synthray.sampling.virtual import VirtualDataset
+from synthray.sampling.wishes import Shares, Value
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
@@ -29,16 +30,27 @@ class Artifact(artifacts.Artifact):
     """A trained generator; with a seed, an endless table."""
 
     def rows(
-        self, start: int, count: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+        self,
+        start: int,
+        count: int,
+        *,
+        seed: int = 0,
+        where: Mapping[str, Value] | None = None,
+        balance: Mapping[str, Shares] | None = None,
     ) -> pa.Table:
-        """Rows start … start + count of the virtual dataset (artifact, seed, where)."""
-        return VirtualDataset(self, seed, where).rows(start, count)
+        """Rows start … start + count of the virtual dataset (artifact, seed, where, balance)."""
+        return VirtualDataset(self, seed, where, balance=balance).rows(start, count)
 
     def sample(
-        self, rows: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+        self,
+        rows: int,
+        *,
+        seed: int = 0,
+        where: Mapping[str, Value] | None = None,
+        balance: Mapping[str, Shares] | None = None,
     ) -> pa.Table:
         """The first ``rows`` rows."""
-        return self.rows(0, rows, seed=seed, where=where)
+        return self.rows(0, rows, seed=seed, where=where, balance=balance)
 
 
 def load(uri: str, trust: Collection[str] = ()) -> Artifact:
@@ -64,7 +76,7 @@ def fit(
     """Train on the data at ``source`` in this process.
 
     Args:
-        source: a folder of images, or Parquet of images or of numbers; local or s3://.
+        source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://.
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
@@ -86,7 +98,7 @@ def fit(
 def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
     if config.model.name != "adgan":
         models.check_params(config.model)
-    opened, codec = open_data(config.data)
+    opened, codec = open_data(config.data, models.coding(config.model))
     fit_codec(opened, codec, map)
     config = with_conditions(config, codec)
     check_model(config, codec)

@@ -25,8 +25,10 @@ from safetensors import SafetensorError
 from synthray import models, rng, storage
 from synthray.config import Config, ModelConfig
 from synthray.data.codec import Codec
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.schema import Schema
+from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import ArtifactError, ConfigError, NotFoundError
 from synthray.models.adgan import AdGAN
@@ -36,7 +38,12 @@ from synthray.training.loop import Outcome
 from synthray.version import __version__
 
 FORMAT = 1
-CODECS: dict[str, type[Codec]] = {"image": ImageCodec, "vector": VectorCodec}
+CODECS: dict[str, type[Codec]] = {
+    "constrained": ConstrainedCodec,
+    "image": ImageCodec,
+    "table": TableCodec,
+    "vector": VectorCodec,
+}
 
 
 class Manifest(BaseModel):

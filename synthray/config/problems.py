@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from synthray.config.strict import is_union
@@ -43,7 +42,7 @@ def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> s
     path = [part for part in map(str, detail["loc"]) if not part.startswith("(")]
     key = prefix + ".".join(path)
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, path[:-1])
+        known = _keys_at(model, [str(part) for part in detail["loc"][:-1]])
         close = difflib.get_close_matches(path[-1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
@@ -55,27 +54,40 @@ def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> s
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """The known keys of the section at ``path``."""
+    """The known keys of the section at ``path``, in which a part in brackets chooses a type."""
     found: Any = model
     for part in path:
-        found = _inside(found, part)
-    fields = found.model_fields if _is_section(found) else {}
+        found = _tagged(found, part) if part.startswith("(") else _inside(found, part)
+    found = _section(found)
+    fields = found.model_fields if found is not None else {}
     return [field.alias or name for name, field in fields.items()]
 
 
 def _inside(annotation: Any, key: str) -> Any:
-    """What may stand under a key of a section, or of a dict; of ``Gate | None`` it is Gate."""
-    if _is_section(annotation):
-        fields = annotation.model_fields.items()
-        annotation = next((f.annotation for name, f in fields if key in (name, f.alias)), None)
-    elif typing.get_origin(annotation) is dict:
-        annotation = typing.get_args(annotation)[1]
-    else:
-        annotation = None
+    """What may stand under a key of a section, of a dict, or of a list."""
+    section = _section(annotation)
+    if section is not None:
+        fields = section.model_fields.items()
+        return next((f.annotation for name, f in fields if key in (name, f.alias)), None)
+    bare = _bare(annotation)
+    arguments = typing.get_args(bare)
+    if typing.get_origin(bare) is dict:
+        return arguments[1]
+    return arguments[0] if typing.get_origin(bare) in (list, tuple) else None
+
+
+def _tagged(annotation: Any, tag: str) -> Any:
+    """That of several types which a tag chooses."""
+    members = typing.get_args(_bare(annotation))
+    chosen = (m for m in members if Tag(tag) in getattr(m, "__metadata__", ()))
+    return next(chosen, annotation)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation is; of ``Gate | None`` it is Gate."""
     annotation = _bare(annotation)
     parts = typing.get_args(annotation) if is_union(annotation) else (annotation,)
-    plain = [_bare(part) for part in parts if part is not types.NoneType]
-    return next((part for part in plain if _is_section(part)), next(iter(plain), None))
+    return next((part for part in map(_bare, parts) if _is_section(part)), None)
 
 
 def _bare(annotation: Any) -> Any:

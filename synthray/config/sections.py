@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from synthray import rng, storage
+from synthray.config.constraints import Constraint
 from synthray.config.guard import GuardConfig
 from synthray.config.ramps import ScheduledShare
 from synthray.config.strict import Strict
@@ -19,27 +20,33 @@ MAX_SHARDS = 1_000_000
 
 
 def _is_plain(value: Any) -> Any:
-    if not isinstance(value, bool | int | str):
-        raise ValueError("must be text, an integer, true or false")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be text, a number, true or false")
     return value
 
 
 Rows = Annotated[int, Field(ge=1)]
-Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
+Plain = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
+Shares = dict[str, float] | float
 
 
 class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
     source: str = Field(
-        description="a folder of images, or Parquet of images or of numbers; local or s3://"
+        description="a folder of images, or Parquet, CSV or JSON Lines; local or s3://"
     )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(
         None, description="columns to condition on; none given: the label of an image source"
     )
     schema_: dict[str, dict[str, Any]] = Field(
-        {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+        {},
+        alias="schema",
+        description="corrections, by column: {age: {kind: integer}}, or with format, pattern",
+    )
+    constraints: tuple[Constraint, ...] = Field(
+        (), description="what holds in every row of a table; see docs/tables.md"
     )
     image_side: int | None = Field(
         None, ge=8, le=256, description="pixels; images are resized to side x side"
@@ -47,6 +54,9 @@ class DataConfig(Strict):
     image_mode: Literal["auto", "grey", "rgb"] = "auto"
     max_unreadable: float = Field(
         0.01, ge=0, le=1, description="largest share of unreadable files to skip"
+    )
+    rare: int = Field(
+        0, ge=0, description="privacy: what fewer rows of a table have is not learned; 0 learns all"
     )
     stream: Literal["auto", "always", "never"] = Field(
         "auto", description="stream the data through Ray Data; auto: when it exceeds memory_gb"
@@ -120,7 +130,12 @@ class GenerateConfig(Strict):
     rows: Rows = 10_000
     seed: int = Field(0, ge=0, le=rng.MAX_SEED)
     shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
-    where: dict[str, Plain] = Field({}, description="condition values to fix")
+    where: dict[str, Plain] = Field({}, description="values to hold, by column")
+    balance: dict[str, Shares] = Field(
+        {},
+        description="shares of values, by column: {income: {'>50K': 0.5}}; a number alone is the "
+        "share of the rarer of two values",
+    )
     images: Literal["png", "tensor"] = "png"
     license: str = Field("unspecified", description="the licence of the data set, for its card")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from synthray.data.layout import Layout
 from synthray.data.schema import Schema
+
+Coding = Literal["numbers", "modes", "bins"]
+"""How a table is encoded: numbers alone, standardised; or compact rows (see `synthray.data.layout`)
+with the modes of a mixture, or with bins, for numbers.
+"""
 
 
 class DataSpec(BaseModel):
@@ -55,13 +60,25 @@ class Encoded:
         )
 
 
+class Cell(NamedTuple):
+    """One value of one slot of a table, as the codec encodes it."""
+
+    slot: int
+    code: int
+    offset: float = 0.0
+
+
 @dataclass(frozen=True)
 class Cleaning:
-    """What was skipped: how many rows of how many, and some of their names with the reason."""
+    """What was skipped: how many rows of how many, and some of their names with the reason.
+
+    what: the skipped rows in words.
+    """
 
     rows: int
     unreadable: int
     examples: tuple[tuple[str, str], ...]
+    what: str = "unreadable rows"
 
 
 class Codec(Protocol):
@@ -91,9 +108,27 @@ class Codec(Protocol):
         ...
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
-        """The inverse of `encode` and `scale`: a table with the source's columns."""
+        """The inverse of `encode` and `scale`: a table with the source's columns.
+
+        Args:
+            first: the number of the first row, and ``seed``: that of the virtual dataset; ids are
+                made from them. Nothing else of a row depends on the rows beside it.
+        """
+        ...
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+        """How a column that is no condition holds a value, if one slot does, and the value itself.
+
+        Raises:
+            ConditionError: no such column beside the conditions, or a value it cannot have.
+        """
         ...
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
+from synthray.data import arrow_types
 from synthray.data.codec import DataSpec
 from synthray.data.schema import Column, Schema
+from synthray.data.sketches import plain
 from synthray.errors import ConditionError, SourceError
 
 MAX_COMBINATIONS = 65_536
@@ -20,10 +23,31 @@ Label = tuple[Any, ...]
 """The values of a row's conditions, in the order of the columns."""
 
 
-def labels_of(schema: Schema, rows: pa.Table) -> list[Label]:
-    """The label of every row; the empty one where there are no conditions."""
-    columns = [rows[column.name].to_pylist() for column in schema.conditions]
-    return list(zip(*columns, strict=True)) if columns else [()] * len(rows)
+def count_labels(
+    schema: Schema, rows: pa.Table, keep: Sequence[int] | None = None
+) -> Counter[Label]:
+    """How often each label occurs; the empty one where there are no conditions.
+
+    Args:
+        keep: the rows that count; all when not given.
+    """
+    columns = _columns(schema, rows, keep)
+    if not columns:
+        number = len(rows if keep is None else keep)
+        return Counter({(): number} if number else {})
+    names = [str(position) for position in range(len(columns))]
+    table = pa.table(columns, names).group_by(names, use_threads=False)
+    found = table.aggregate([([], "count_all")])
+    labels = zip(*(found[name].to_pylist() for name in names), strict=True)
+    return Counter(dict(zip(labels, found["count_all"].to_pylist(), strict=True)))
+
+
+def _columns(schema: Schema, rows: pa.Table, keep: Sequence[int] | None) -> list[pa.ChunkedArray]:
+    """The condition columns of the rows to keep, without dictionaries."""
+    columns = [plain(rows[column.name]) for column in schema.conditions]
+    if keep is None:
+        return columns
+    return [column.take(pa.array(keep, pa.int64())) for column in columns]
 
 
 def with_values(schema: Schema, combinations: Counter[Label]) -> Schema:
@@ -75,23 +99,28 @@ def data_spec(
     )
 
 
-def encode_labels(schema: Schema, labels: Sequence[Label]) -> np.ndarray:
+def encode_labels(schema: Schema, rows: pa.Table, keep: Sequence[int] | None = None) -> np.ndarray:
     """Value indices, int64 [rows, conditions].
+
+    Args:
+        keep: the rows to encode; all when not given.
 
     Raises:
         ConditionError: a value that the fit did not see.
     """
-    columns, tables = schema.conditions, _indices(schema)
-    indices = np.empty((len(labels), len(columns)), np.int64)
-    for row, label in enumerate(labels):
-        for position, value in enumerate(label):
-            if value not in tables[position]:
-                column = columns[position]
-                raise ConditionError(
-                    f"{column.name} = {value!r} is not in the training data",
-                    f"known values: {', '.join(map(str, column.values or ()))}",
-                )
-            indices[row, position] = tables[position][value]
+    columns = _columns(schema, rows, keep)
+    number = len(rows if keep is None else keep)
+    indices = np.empty((number, len(columns)), np.int64)
+    for position, (column, cells) in enumerate(zip(schema.conditions, columns, strict=True)):
+        values = pa.array(list(column.values or ()), cells.type)
+        found = pc.index_in(cells, value_set=values)
+        if found.null_count:
+            unknown = cells.filter(pc.is_null(found))[0].as_py()
+            raise ConditionError(
+                f"{column.name} = {unknown!r} is not in the training data",
+                f"known values: {', '.join(map(str, column.values or ()))}",
+            )
+        indices[:, position] = found.to_numpy()
     return indices
 
 
@@ -103,12 +132,36 @@ def decode_label(column: Column, indices: torch.Tensor) -> pa.Array:
 
 def plain_type(column: Column) -> pa.DataType:
     """The source's Arrow type; a dictionary column comes back as its plain values."""
-    name = column.arrow_type
-    if name.startswith("dictionary<values="):
-        name = name.removeprefix("dictionary<values=").split(",")[0]
-    return pa.type_for_alias(name)
+    return arrow_types.value_type(arrow_types.parse(column.arrow_type))
 
 
 def _indices(schema: Schema) -> list[dict[Any, int]]:
     """For each condition, the index of each value."""
     return [{value: i for i, value in enumerate(c.values or ())} for c in schema.conditions]
+
+
+def not_known(schema: Schema, name: str) -> ConditionError:
+    """That a column cannot be held."""
+    known = ", ".join(column.name for column in schema.conditions) or "none"
+    return ConditionError(
+        f"where: {name!r} is not a condition of this model", f"its conditions: {known}"
+    )
+
+
+def value_index(column: Column, value: bool | int | float | str) -> int:
+    """The index of a value; text that reads as the column's own type is taken as it.
+
+    Raises:
+        ConditionError: the column has no such value.
+    """
+    values = column.values or ()
+    for index, known in enumerate(values):
+        if known == value and isinstance(known, bool) == isinstance(value, bool):
+            return index
+    for index, known in enumerate(values):
+        if str(known).lower() == str(value).lower():
+            return index
+    shown = ", ".join(map(str, values[:20])) + (" …" if len(values) > 20 else "")
+    raise ConditionError(
+        f"where: {column.name} = {value!r} is not in the training data", f"known values: {shown}"
+    )

@@ -81,7 +81,7 @@ class ImageCodec:
 
     def partial(self, rows: pa.Table) -> ImageStats:
         stats = ImageStats(rows=len(rows))
-        labels = conditions.labels_of(self.schema, rows)
+        good = []
         for row, (cell, path) in enumerate(images.cells(rows[self.image])):
             try:
                 image = images.open_image(cell)
@@ -92,7 +92,8 @@ class ImageCodec:
                 continue
             stats.sizes[min(image.size)] += 1
             stats.grey += images.is_grey(image) if self.mode == "auto" else 0
-            stats.combinations[labels[row]] += 1
+            good.append(row)
+        stats.combinations = conditions.count_labels(self.schema, rows, good)
         return stats
 
     def fit(self, stats: Sequence[ImageStats]) -> DataSpec:
@@ -153,9 +154,7 @@ class ImageCodec:
             pixels.append(images.to_pixels(image, side, mode))
             keep.append(row)
         x = np.stack(pixels) if pixels else np.empty((0, *self.spec.shape), self.storage)
-        labels = conditions.labels_of(self.schema, rows)
-        cond = conditions.encode_labels(self.schema, [labels[row] for row in keep])
-        return Encoded(x, cond)
+        return Encoded(x, conditions.encode_labels(self.schema, rows, keep))
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """uint8 pixels to float32 in [-1, 1]."""
@@ -169,7 +168,12 @@ class ImageCodec:
         return np.ascontiguousarray(scaled.to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
         """Rows with the source's columns; see `arrow_schema` for the types."""
         pixels = self.pixels(x)
@@ -191,6 +195,10 @@ class ImageCodec:
                 paths = pa.nulls(len(pixels), pa.string())
                 columns.append(pa.StructArray.from_arrays([encoded, paths], fields=list(kind)))
         return pa.Table.from_arrays(columns, schema=schema)
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+        """Raises: ConditionError: nothing but conditions can be held."""
+        raise conditions.not_known(self.schema, name)
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: condition columns keep those of the source."""

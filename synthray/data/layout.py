@@ -150,3 +150,17 @@ class Layout(BaseModel):
                 code = x[:, at].long()
                 columns.append(centres[code] + spreads[code] * x[:, at + 1])
         return torch.stack(columns, dim=1) if columns else x.new_empty((len(x), 0))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compact rows as points whose distances mean something: [n, d].
+
+        A slot of numbers gives the number, within 5 deviations, and whether it is missing; any
+        other slot its one-hot code, scaled so that two different ones are a distance of 1 apart.
+        """
+        parts = [self.numbers(x).clamp(-5, 5)]
+        for at, slot in zip(self.code_columns, self.slots, strict=True):
+            if not slot.number:
+                parts.append(F.one_hot(x[:, at].long(), slot.codes).to(x.dtype) * 0.5**0.5)
+            elif slot.missing is not None:
+                parts.append((x[:, at : at + 1] == slot.missing).to(x.dtype))
+        return torch.cat(parts, dim=1)

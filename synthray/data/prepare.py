@@ -6,38 +6,55 @@ a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from synthray.config import DataConfig
-from synthray.data.codec import Codec, Encoded
+from synthray.data.chunks import Mapper
+from synthray.data.codec import Codec, Coding, Encoded
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.image_codec import ImageCodec
-from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
+from synthray.data.inference import (
+    infer_image_schema,
+    infer_table_schema,
+    infer_vector_schema,
+    not_numbers,
+)
 from synthray.data.source import LABEL, Chunk, Source, open_source
+from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-"""Applies a function to every item, here or on a cluster; results come in the items' order."""
-
 LEARNS = "this version learns from images and from rows of numbers"
-REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
+REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
 
 
-def open_data(config: DataConfig) -> tuple[Source, Codec]:
+def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
 
-    Images go to the image codec; rows of which every column is a number or a condition, to the
-    vector codec.
+    Images go to the image codec. Other rows go to the table codec, within that of constraints if
+    there are any; or, for a family that takes numbers, to the vector codec, if every column is a
+    number or a condition.
+
+    Args:
+        coding: what the family takes.
 
     Raises:
         SourceError, SchemaError, StorageError.
     """
     source = open_source(config.source)
+    if config.constraints and (source.image_columns or coding == "numbers"):
+        raise SchemaError(
+            f"data.constraints: {'images' if source.image_columns else 'rows of plain numbers'} "
+            "have no constraints",
+            "leave them out, or choose a family for tables, such as rptgan, for a table",
+        )
     if config.modality in ("auto", "image") and source.image_columns:
         return source, _image_codec(source, config)
     if config.modality == "table" or (config.modality == "auto" and not source.image_columns):
-        return source, _vector_codec(source, config)
+        if coding == "numbers":
+            return source, _vector_codec(source, config)
+        return source, _table_codec(source, config, coding)
     raise SourceError(
         f"data.source: {config.source} is read as {config.modality!r} with columns "
         f"{source.schema.names}; {LEARNS}",
@@ -59,7 +76,7 @@ def _image_codec(source: Source, config: DataConfig) -> ImageCodec:
 
 
 def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
-    inferred = infer_table_schema(source, config.schema_)
+    inferred = infer_vector_schema(source, config.schema_)
     schema = inferred.with_conditions(config.conditions or [])
     others = not_numbers(source, schema)
     if others:
@@ -77,13 +94,27 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
     return codec
 
 
+def _table_codec(
+    source: Source, config: DataConfig, numbers: Literal["modes", "bins"]
+) -> TableCodec | ConstrainedCodec:
+    schema = infer_table_schema(source, config.schema_).with_conditions(config.conditions or [])
+    make = partial(TableCodec, numbers=numbers, rare=config.rare)
+    if config.constraints:
+        return ConstrainedCodec(schema, config.constraints, make)
+    return make(schema)
+
+
 def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:
     """Fit the codec on every chunk of the source."""
 
-    def partial(chunk: Chunk) -> Any:
+    def look(chunk: Chunk) -> Any:
         return codec.partial(chunk.read())
 
-    codec.fit(list(mapper(partial, source.chunks)))
+    # Merged as they come: the statistics of a large table's chunks do not fit in memory together.
+    total = None
+    for stats in mapper(look, source.chunks):
+        total = stats if total is None else total.merge(stats)
+    codec.fit([] if total is None else [total])
 
 
 def encode_all(source: Source, codec: Codec, mapper: Mapper) -> Encoded:

@@ -89,9 +89,8 @@ class VectorCodec:
     # --- fitting -------------------------------------------------------------------------
 
     def partial(self, rows: pa.Table) -> VectorStats:
-        labels = conditions.labels_of(self.schema, rows)
         columns = {column.name: Moments.of(rows[column.name]) for column in self.numbers}
-        return VectorStats(len(rows), columns, Counter(labels))
+        return VectorStats(len(rows), columns, conditions.count_labels(self.schema, rows))
 
     def fit(self, stats: Sequence[VectorStats]) -> DataSpec:
         """Settle the scale of each column and the values of the conditions.
@@ -129,8 +128,7 @@ class VectorCodec:
         _check_finite({name: Moments.of(rows[name]) for name in names}, len(rows))
         cells = np.stack([to_float64(rows[name]) for name in names], axis=1)
         x = ((cells - self._mean) * self._weight).astype(self.storage)
-        labels = conditions.labels_of(self.schema, rows)
-        return Encoded(x, conditions.encode_labels(self.schema, labels))
+        return Encoded(x, conditions.encode_labels(self.schema, rows))
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised already."""
@@ -139,9 +137,14 @@ class VectorCodec:
     # --- tensors to rows -----------------------------------------------------------------
 
     def decode(
-        self, x: torch.Tensor, cond: torch.Tensor, images_as: Literal["png", "tensor"] = "png"
+        self,
+        x: torch.Tensor,
+        cond: torch.Tensor,
+        images_as: Literal["png", "tensor"] = "png",
+        first: int = 0,
+        seed: int = 0,
     ) -> pa.Table:
-        """Rows with the source's columns and types; ``images_as`` has no meaning here.
+        """Rows with the source's columns and types; the other arguments have no meaning here.
 
         Raises:
             ArtifactError: numbers that are not finite, of a model that has diverged.
@@ -165,6 +168,10 @@ class VectorCodec:
                 columns.append(_restored(cells[:, number], self._scales[number], kind, whole))
                 number += 1
         return pa.Table.from_arrays(columns, schema=schema)
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+        """Raises: ConditionError: nothing but conditions can be held."""
+        raise conditions.not_known(self.schema, name)
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: all keep those of the source."""

@@ -29,7 +29,7 @@ from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.tables.evaluation import check_table_settings
-from synthray.models import check_params
+from synthray.models import check_params, coding
 from synthray.sampling.dataset import Plan, read_manifest
 from synthray.tuning.report import Tuning
 
@@ -194,7 +194,7 @@ def check_run(config: Config) -> None:
         ConfigError, SourceError, SchemaError, StorageError, UsageError.
     """
     check_params(config.model)
-    _, codec = open_data(config.data)
+    _, codec = open_data(config.data, coding(config.model))
     held = config.evaluate.holdout is not None
     if isinstance(codec, ImageCodec):
         check_settings(config.evaluate, labelled=bool(codec.schema.conditions))

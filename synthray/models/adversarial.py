@@ -101,12 +101,16 @@ class AdversarialModel(GenerativeModel):
         real = fake
         if game.paired:
             with torch.no_grad():
-                real = self._scores(batch.x, batch, rng)
+                real = self._scores(self.real(batch), batch, rng)
         total = game.generator(real, fake)
         return Loss(total, {"loss_generator": total})
 
+    def real(self, batch: Batch) -> Tensor:
+        """The real rows of a step in the form that the critic scores."""
+        return batch.x
+
     def drawn(self, phase: str, batch: Batch, rng: BatchRandom) -> Tensor:
-        """The generated rows of a phase."""
+        """The generated rows of a phase, in that form."""
         return self.sample(len(batch), rng, batch.cond)
 
     def _critic_loss(self, batch: Batch, rng: BatchRandom) -> Loss:
@@ -114,7 +118,7 @@ class AdversarialModel(GenerativeModel):
         r1, r2, penalty = (value_at(getattr(config, name), self.progress) for name in PENALTIES)
         with torch.no_grad():
             fake = self.drawn("critic", batch, rng)
-        real = batch.x.detach().requires_grad_(r1 > 0)
+        real = self.real(batch).detach().requires_grad_(r1 > 0)
         fake.requires_grad_(r2 > 0)
         real_score = self._scores(real, batch, rng)
         fake_score = self._scores(fake, batch, rng)
@@ -132,7 +136,7 @@ class AdversarialModel(GenerativeModel):
             total = total + r2 / 2 * terms["r2"]
         if penalty:
             terms["gradient_penalty"] = one_centred_gradient_penalty(
-                lambda x: self._scores(x, batch, rng), real, fake, rng.uniform()
+                lambda x: self._scores(x, batch, rng), real, fake, rng.uniform()[: len(real)]
             )
             total = total + penalty * terms["gradient_penalty"]
         if config.augment.adaptive:
@@ -144,7 +148,11 @@ class AdversarialModel(GenerativeModel):
 
     def _scores(self, x: Tensor, batch: Batch, rng: BatchRandom) -> Tensor:
         """Logits [n] of rows as the critic sees them."""
-        return self.critic(self.augment(x, self.config.augment.kinds, rng), batch.cond, rng)
+        return self._plain_scores(self.augment(x, self.config.augment.kinds, rng), batch, rng)
+
+    def _plain_scores(self, x: Tensor, batch: Batch, rng: BatchRandom) -> Tensor:
+        """The same without augmentation."""
+        return self.critic(x, batch.cond, rng)
 
     def after_phase(self, phase: str, terms: dict[str, Tensor], rows: int) -> None:
         if phase == "critic":
@@ -162,9 +170,9 @@ class AdversarialModel(GenerativeModel):
         self.eval()
         try:
             with torch.no_grad():
-                fake = self.sample(len(batch), rng, batch.cond)
+                fake = self.drawn("generator", batch, rng)
             return {
-                "gradient_real": self._steepness(batch.x, batch, rng),
+                "gradient_real": self._steepness(self.real(batch), batch, rng),
                 "gradient_fake": self._steepness(fake, batch, rng),
             }
         finally:
@@ -172,7 +180,7 @@ class AdversarialModel(GenerativeModel):
 
     def _steepness(self, x: Tensor, batch: Batch, rng: BatchRandom) -> Tensor:
         x = x.detach().requires_grad_()
-        score = self.critic(x, batch.cond, rng)
+        score = self._plain_scores(x, batch, rng)
         (gradient,) = torch.autograd.grad(score.sum(), x)
         return gradient.flatten(1).norm(dim=1).mean()
 

@@ -13,7 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from synthray.config import ScheduledShare, Strict, value_at
-from synthray.data.codec import DataSpec
+from synthray.data.codec import Coding, DataSpec
+from synthray.data.layout import Layout
+from synthray.errors import ConfigError
 from synthray.rng import BatchRandom
 
 
@@ -104,6 +106,10 @@ class GenerativeModel(nn.Module, ABC):
     Config: ClassVar[type[Strict]]
     sampler: ClassVar[tuple[str, ...]]
     conditional: ClassVar[bool] = True
+    coding: ClassVar[Coding] = "numbers"
+    """What it takes of a table: standardised numbers, or compact rows with modes or bins."""
+    holds: ClassVar[bool] = False
+    """Whether `sample` honours any column that is held; else rows are drawn and sorted out."""
     live: ClassVar[tuple[str, ...]] = ()
     """Settings read at every step, beside those of optimizers: a schedule may change them."""
     critics: ClassVar[tuple[str, ...]] = ()
@@ -126,7 +132,10 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: BatchRandom, cond: Tensor | None = None) -> Tensor:
-        """New rows, [n, *shape]. cond: int64 [n, conditions], or None without conditions."""
+        """New rows, [n, *shape]. cond: int64 [n, conditions], or None without conditions.
+
+        Families of tables take ``held`` besides: compact rows, NaN where a column is free.
+        """
 
     def after_phase(self, phase: str, terms: dict[str, Tensor], rows: int) -> None:
         """What follows a phase's update, such as clipping of weights.
@@ -173,3 +182,13 @@ def join_condition(x: Tensor, cond: Tensor | None, spec: DataSpec) -> Tensor:
     """[n, d] and the conditions to [n, d + sum of sizes]."""
     hot = one_hot(cond, spec)
     return x if hot is None else torch.cat([x, hot.to(x.dtype)], dim=1)
+
+
+def table_layout(spec: DataSpec, family: str) -> Layout:
+    """The layout of a table's rows. Raises: ConfigError: the rows are no table's."""
+    if spec.layout is None:
+        raise ConfigError(
+            f"model.name: {family} models tables, and the rows have shape {spec.shape}",
+            "choose a family of images or of plain numbers: see `synthray models`",
+        )
+    return spec.layout

@@ -82,7 +82,7 @@ class Watch:
         """Real rows, until there are enough to judge by."""
         if not self.on or self.rank != 0 or self._judge is not None:
             return
-        self._rows.append(Batch(shrunk(batch.x), batch.cond.cpu()))
+        self._rows.append(Batch(self._seen(batch.x), batch.cond.cpu()))
         total = min(self.config.rows, self.codec.spec.rows)
         if sum(map(len, self._rows)) >= total:
             real = torch.cat([part.x for part in self._rows])[:total]
@@ -197,5 +197,10 @@ class Watch:
             cond = None
             if spec.conditions and self._cond is not None:
                 cond = self._cond[start : start + count].to(engine.device)
-            parts.append(shrunk(engine.ema.model.sample(count, random, cond)))
+            parts.append(self._seen(engine.ema.model.sample(count, random, cond)))
         return torch.cat(parts)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Rows as the judge sees them: those of a table as points."""
+        layout = self.codec.spec.layout
+        return shrunk(x if layout is None else layout.features(x))

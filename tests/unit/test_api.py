@@ -72,7 +72,7 @@ def test_an_artifact_is_kept_under_output_and_loads(
 
 
 def test_fit_learns_from_rows_of_numbers(tmp_path: Path) -> None:
-    pq.write_table(tiny.ring(80), tmp_path / "ring.parquet", row_group_size=32)
+    pq.write_table(tiny.ring(120), tmp_path / "ring.parquet", row_group_size=32)
     source = str(tmp_path / "ring.parquet")
     settings = QUICK | {"data": {"conditions": ["mode"]}, "model": {"name": "gan"}}
     artifact = synthray.fit(source, output=str(tmp_path / "run"), **settings)

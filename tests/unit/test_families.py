@@ -80,7 +80,11 @@ def cases() -> list[Any]:
 def test_the_issues_families_are_built_in() -> None:
     assert {"gan", "dcgan", "vae", "cvae"} <= set(models.BUILT_IN)
     # adgan stands on a trained artifact: see test_adgan.py.
-    assert set(models.BUILT_IN) - {"adgan"} == set(SMALL), "give a new family small settings here"
+    tables = {
+        name for name in models.BUILT_IN if models.family(name).coding != "numbers"
+    }  # elsewhere
+    images = set(models.BUILT_IN) - {"adgan"} - tables
+    assert images == set(SMALL), "give a new family small settings here"
     assert models.available().keys() >= models.BUILT_IN.keys()
 
 
@@ -252,7 +256,7 @@ def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
     assert caught.value.remedy == "did you mean 'dcgan'?"
     with pytest.raises(ConfigError) as caught:
         models.family("zzz")
-    assert caught.value.remedy.startswith("known: adgan, cvae, dcgan, gan, rpgan, ")
+    assert caught.value.remedy.startswith("known: adgan, ctgan, cvae, dcgan, gan, nade, ")
 
 
 class Constant(GenerativeModel):

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from synthray.data.chunks import TableChunk
 from synthray.data.schema import Column, Kind
 from synthray.metrics.tables.attacks import attack, attack_all, closeness, delong
 from synthray.metrics.tables.columns import Compared, Frame, canonical
 from synthray.metrics.tables.copies import find_copies
-from synthray.metrics.tables.reading import TableChunk
 from synthray.metrics.tables.space import RowSpace, nearest
 
 COLUMNS = [

@@ -17,26 +17,18 @@ from numpy.typing import NDArray
 
 from synthray import storage
 from synthray.config import Config
+from synthray.data.chunks import Chunk, Source, in_memory
 from synthray.data.inference import infer_table_schema
+from synthray.data.parquet_source import ParquetChunk
 from synthray.data.prepare import Mapper
 from synthray.data.schema import Column, Schema
-from synthray.data.source import Chunk, ParquetChunk, Source, open_source
+from synthray.data.source import open_source
 from synthray.errors import UsageError
 from synthray.metrics.sample import row_hash
 from synthray.metrics.tables.columns import canonical, check_columns, compared_columns
 
 LEAST = 20
 """Rows that each table needs at least."""
-
-
-@dataclass(frozen=True)
-class TableChunk:
-    """A table in memory as the only chunk of a source."""
-
-    table: pa.Table
-
-    def read(self) -> pa.Table:
-        return self.table
 
 
 @dataclass(frozen=True)
@@ -174,8 +166,4 @@ def _count(chunk: Chunk) -> int:
 
 
 def _opened(field: str, data: str | pa.Table) -> Source:
-    return open_source(data, field) if isinstance(data, str) else _in_memory(field, data)
-
-
-def _in_memory(name: str, table: pa.Table) -> Source:
-    return Source(name, table.schema.remove_metadata(), len(table), [TableChunk(table)])
+    return open_source(data, field) if isinstance(data, str) else in_memory(field, data)

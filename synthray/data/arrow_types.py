@@ -1,0 +1,39 @@
+"""Arrow types from their names, as ``str(type)`` writes them and artifacts keep them."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+_DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=(.)>")
+_TIMESTAMP = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
+_DECIMAL = re.compile(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)")
+
+
+def parse(name: str) -> pa.DataType:
+    """The type of a plain column.
+
+    Raises:
+        ValueError: no type, or a nested one.
+    """
+    if found := _DICTIONARY.fullmatch(name):
+        values, indices, ordered = found.groups()
+        return pa.dictionary(parse(indices), parse(values), ordered == "1")
+    if found := _TIMESTAMP.fullmatch(name):
+        return pa.timestamp(*found.groups())
+    if found := _DECIMAL.fullmatch(name):
+        bits, precision, scale = found.groups()
+        return getattr(pa, f"decimal{bits}")(int(precision), int(scale))
+    return pa.type_for_alias(name)
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type itself, or that of a dictionary's values."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )

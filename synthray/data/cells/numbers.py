@@ -1,0 +1,300 @@
+"""A column of numbers as codes and offsets (see `synthray.data.layout`).
+
+A column lies on an *axis*. Where its cells lie on an even grid (whole numbers, decimals, dates),
+positions are steps above the lowest cell, whole and exact in 64 bits; else they are the numbers
+themselves in float64. A code is a place on the axis:
+
+    position = start + (centre + half * offset)
+
+with the part in brackets rounded on a grid. An *atom* is a code of half 0: one number.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from synthray.data import arrow_types
+from synthray.data.cells import storing
+from synthray.data.cells.statistics import Number
+from synthray.data.hashing import mix
+from synthray.data.schema import Column
+from synthray.data.sketches import numbers
+from synthray.errors import ConditionError, SourceError
+
+MAX_WRITTEN = 65_536
+"""Days of 179 years."""
+
+
+class Axis(BaseModel):
+    """Where the cells of a column lie.
+
+    Attributes:
+        low, high: of all that is encoded and decoded; on a grid in units of 10^-decimals.
+        decimals: None of numbers on no grid.
+        step: of the grid, in the same units.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: Number
+    high: Number
+    decimals: int | None
+    step: int = 1
+
+    @property
+    def grid(self) -> bool:
+        return self.decimals is not None
+
+    @cached_property
+    def longest(self) -> Number:
+        """The highest position."""
+        return (int(self.high) - int(self.low)) // self.step if self.grid else self.high
+
+    def units(self, values: np.ndarray) -> np.ndarray:
+        """Cells as int64 or uint64 in the grid's units; off a grid as they are."""
+        if self.decimals is None or values.dtype.kind != "f":
+            return values
+        # What is beyond the range may be beyond int64.
+        scaled = np.rint(values * 10.0**self.decimals)
+        return np.clip(scaled, self.low - 1, self.high + 1).astype(np.int64)
+
+    def positions(self, units: np.ndarray) -> np.ndarray:
+        """uint64 steps above the lowest, or float64; what is beyond the range is drawn into it."""
+        units = np.clip(units, self.low, self.high)
+        if not self.grid:
+            return units
+        steps = units.view(np.uint64) - _word(self.low)
+        return steps if self.step == 1 else steps // np.uint64(self.step)
+
+    def cells(self, positions: np.ndarray, kind: pa.DataType) -> np.ndarray:
+        """The inverse of `units` and `positions`, for a source's type."""
+        if not self.grid:
+            return positions
+        words = positions if self.step == 1 else positions * np.uint64(self.step)
+        words = words + _word(self.low)
+        units = words if pa.types.is_uint64(kind) else words.view(np.int64)
+        return units / 10.0 ** (self.decimals or 0) if pa.types.is_floating(kind) else units
+
+
+def _word(whole: Number) -> np.uint64:
+    return np.uint64(int(whole) % 2**64)
+
+
+class NumberForm(BaseModel):
+    """What is learned of a column of numbers, as the artifact keeps it.
+
+    Attributes:
+        starts: of each code, on a grid.
+        centres, halves: of each code.
+        breaks: ascending positions; from each up to the next, a cell has the code in ``owners``.
+        weights: of the mixture whose components are the first codes; then there are no breaks.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["numbers"] = "numbers"
+    axis: Axis
+    starts: tuple[int, ...]
+    centres: tuple[float, ...]
+    halves: tuple[float, ...]
+    breaks: tuple[Number, ...] = ()
+    owners: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    missing: int | None = None
+    hidden: int | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        codes = len(self.centres)
+        named = [*self.owners, *(c for c in (self.missing, self.hidden) if c is not None)]
+        if not (
+            codes == len(self.halves) == len(self.starts)
+            and len(self.breaks) == len(self.owners)
+            and all(0 <= code < codes for code in named)
+            and len(self.weights) <= codes
+        ):
+            raise ValueError("the codes of a column of numbers do not fit together")
+        return self
+
+
+class NumberCells:
+    """Encodes and decodes one column.
+
+    A number that the fit did not see gets the code and the offset nearest to it from below. One
+    beyond the range is drawn into it, or hidden where rare numbers are.
+
+    On a grid every cell comes back exactly from an atom, and from a bin of at most 2^25 steps, for
+    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin, and
+    the rounding of float64. Modes cut
+    off what is more than four deviations from the mean.
+    """
+
+    def __init__(self, column: Column, form: NumberForm) -> None:
+        self.column, self.form, self.codes = column, form, len(form.centres)
+        self.type = arrow_types.parse(column.arrow_type)
+        axis = form.axis
+        self._starts = np.array([_word(start) for start in form.starts], np.uint64)
+        self._centres, self._halves = np.array(form.centres), np.array(form.halves)
+        self._breaks = np.array(form.breaks, np.uint64 if axis.grid else np.float64)
+        self._owners = np.array(form.owners, np.int64)
+        self._null = [c for c in (form.missing, form.hidden) if c is not None]
+        if not axis.grid:
+            self._ends: tuple[float, float] = float(axis.low), float(axis.high)
+        else:
+            self._ends = 0.0, below(axis.longest)
+        # Dates are slow to write as text: where there are few, all of them are written beforehand.
+        self._written: pa.Array | None = None
+        if arrow_types.is_text(arrow_types.value_type(self.type)) and axis.longest < MAX_WRITTEN:
+            every = axis.cells(np.arange(int(axis.longest) + 1, dtype=np.uint64), self.type)
+            self._written = storing.write(column, self.type, every, None)
+        # Where there are atoms only, decoding is looking up.
+        self._values: pa.Array | None = None
+        if not self._halves.any():
+            codes = np.arange(self.codes)
+            self._values = self._decoded(codes, np.zeros(self.codes))
+
+    @property
+    def number(self) -> bool:
+        return True
+
+    def encode(self, cells: pa.ChunkedArray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes int64 [rows] and offsets float32 [rows] of finite cells that `storing.read` gave.
+
+        Args:
+            keys: uint64 [rows], by which the modes of cells are drawn.
+
+        Raises:
+            SourceError: missing cells, and the fit saw none.
+        """
+        form, axis = self.form, self.form.axis
+        values, there = numbers(cells)
+        if values.dtype.kind == "f":
+            values = np.where(there, values, 0.0)
+        units = axis.units(values)
+        at = axis.positions(units)
+        if form.weights:
+            codes = self._drawn(at.astype(np.float64), keys)
+        elif len(self._breaks):
+            index = np.searchsorted(self._breaks, at, side="right") - 1
+            codes = self._owners[np.maximum(index, 0)]
+        else:
+            codes = np.zeros(len(at), np.int64)
+        if form.hidden is not None:
+            codes[(units < axis.low) | (units > axis.high)] = form.hidden
+        if not there.all():
+            codes[~there] = self._missing(int((~there).sum()))
+        inner = self._inner(at, codes)
+        halves = self._halves[codes]
+        offsets = np.zeros(len(at))
+        np.divide(inner - self._centres[codes], halves, out=offsets, where=halves > 0)
+        return codes, np.clip(offsets, -1, 1).astype(np.float32)
+
+    def _missing(self, cells: int) -> int:
+        if self.form.missing is None:
+            raise SourceError(
+                f"data.source: column {self.column.name!r} has {cells} missing cells, and had none "
+                "when the codec was fitted",
+                "fill or remove those rows, or train on data that has such",
+            )
+        return self.form.missing
+
+    def _inner(self, at: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Positions above the starts of codes, float64."""
+        if not self.form.axis.grid:
+            return at
+        starts = self._starts[codes]
+        inner: np.ndarray = (np.maximum(at, starts) - starts).astype(np.float64)
+        return inner
+
+    def _drawn(self, at: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """A component of the mixture for each cell, drawn from its posterior (1907.00503, 4.2).
+
+        The draw is a fixed function of the row's key and the column's name, so it does not depend
+        on how rows are grouped into chunks.
+        """
+        number = len(self.form.weights)
+        deviations = self._halves[:number] / 4
+        z = (at[:, None] - self._centres[:number]) / deviations
+        logs = np.log(self.form.weights) - np.log(deviations) - np.square(z) / 2
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        cumulative = np.cumsum(shares, axis=1)
+        name = np.frombuffer(self.column.name.encode(), np.uint8).astype(np.uint64)
+        salt = mix(name + (np.arange(len(name), dtype=np.uint64) << np.uint64(8))).sum()
+        points = (mix(keys ^ salt) >> np.uint64(11)) * 2.0**-53
+        passed = (cumulative <= (points * cumulative[:, -1])[:, None]).sum(axis=1)
+        return np.asarray(np.minimum(passed, number - 1))
+
+    def cell(self, value: bool | int | float | str) -> tuple[int, float, pa.Scalar]:
+        """The code, the offset and the cell of a number; text that reads as one is taken as it.
+
+        Raises:
+            ConditionError: no number of the column's type, or one that it does not come to.
+        """
+        plain, name = arrow_types.value_type(self.type), self.column.name
+        try:
+            wanted = pa.array([str(value)]).cast(plain)
+        except pa.ArrowInvalid:
+            raise ConditionError(
+                f"where: {name} = {value!r} is no value of type {plain}",
+                "give it as the column has it",
+            ) from None
+        read = storing.read(self.column, pa.chunked_array([wanted]))
+        codes, offsets = self.encode(read, np.zeros(1, np.uint64))
+        near = self._decoded(codes, offsets)
+        axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
+        inside = bool(axis.low <= units[0] <= axis.high)
+        # Off a grid, and from a mode, the nearest comes back within a rounding of the offset.
+        exact = axis.grid and not self.form.weights
+        if not inside or (exact and not near.equals(wanted)):
+            raise ConditionError(
+                f"where: {name} = {value!r} is not among what the column holds; near is "
+                f"{near[0].as_py()}",
+                "give a value within its range, with no more decimals than the source has",
+            )
+        return int(codes[0]), float(offsets[0]), wanted[0]
+
+    def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
+        """Cells in the source's type; missing and hidden ones are null.
+
+        Args:
+            codes: int64 [rows]; offsets: in [-1, 1].
+        """
+        if self._values is not None:
+            return self._values.take(pa.array(codes))
+        return self._decoded(codes, np.zeros(len(codes)) if offsets is None else offsets)
+
+    def _decoded(self, codes: np.ndarray, offsets: np.ndarray) -> pa.Array:
+        axis = self.form.axis
+        inner = np.clip(self._centres[codes] + self._halves[codes] * offsets, *self._ends)
+        at = self._starts[codes] + np.rint(inner).astype(np.uint64) if axis.grid else inner
+        null = None
+        if self._null:
+            null = codes == self._null[0]
+            for code in self._null[1:]:
+                null |= codes == code
+        if self._written is not None:
+            return self._written.take(pa.array(at.view(np.int64), mask=null))
+        plain = arrow_types.value_type(self.type)
+        return storing.write(self.column, self.type, axis.cells(at, plain), null)
+
+
+def below(whole: Number) -> float:
+    """The largest float64 that is not above a whole number."""
+    found = float(whole)
+    return float(np.nextafter(found, 0)) if int(found) > whole else found
+
+
+def number_slot(form: NumberForm, mean: float, deviation: float) -> dict[str, Any]:
+    """``centres`` and ``spreads`` of a slot, in units of a column's deviation from its mean."""
+    starts = np.array(form.starts, np.float64) if form.axis.grid else 0.0
+    # Divided first: numbers near the end of float64 have no difference.
+    centres = (starts + np.array(form.centres)) / deviation - mean / deviation
+    spreads = np.array(form.halves) / deviation
+    if form.missing is not None:
+        centres[form.missing] = 0.0
+    return {"centres": tuple(centres.tolist()), "spreads": tuple(spreads.tolist())}

@@ -1,0 +1,6 @@
+"""Constraints of tables: what holds in every row, by construction. See docs/tables.md."""
+
+from synthray.data.constraints.plan import Plan
+from synthray.data.constraints.rules import Violation, Violations
+
+__all__ = ["Plan", "Violation", "Violations"]

@@ -1,0 +1,172 @@
+"""All constraints of a table as one reversible transform of Arrow tables.
+
+Each constraint is a *rule* that rows can be held against, and most are *steps* that replace columns
+(`steps`). What each step makes is a function of the source's own columns, so their order does not
+matter on the way in. On the way back a step waits for the columns it needs.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synthray.config.constraints import Constraint
+from synthray.data.constraints.bounded import Bounded
+from synthray.data.constraints.combinations import Joint
+from synthray.data.constraints.orders import bounded_steps
+from synthray.data.constraints.reading import Reading
+from synthray.data.constraints.rules import Violations
+from synthray.data.constraints.steps import Step, cells
+from synthray.data.schema import Column, Schema
+from synthray.errors import SchemaError
+
+
+class Plan:
+    """The steps of some constraints on a table.
+
+    Attributes:
+        schema: of the source; inner: of the tables that the model learns from.
+        kept: the columns that are the same in both.
+        rules: one a constraint, in the order of the config.
+
+    Raises:
+        SchemaError: constraints that do not fit the columns, or one another.
+    """
+
+    def __init__(self, schema: Schema, constraints: Sequence[Constraint]) -> None:
+        self.schema, self.constraints = schema, tuple(constraints)
+        found = Reading(schema, constraints)
+        self.rules = found.rules
+        settled = [*found.joints, *found.totals, *found.ids]
+        fixed = {column.name: f"data.conditions {column.name!r}" for column in schema.conditions}
+        for step in settled:
+            for column in step.restores:
+                if column.name in fixed:
+                    raise SchemaError(
+                        f"{step.key} and {fixed[column.name]} both settle the column "
+                        f"{column.name!r}",
+                        "leave it out of one of the two",
+                    )
+                fixed[column.name] = step.key
+        bounded = bounded_steps(
+            found.chains,
+            fixed,
+            sums={total.total.name for total in found.totals},
+            together=[frozenset(c.name for c in joint.columns) for joint in found.joints],
+        )
+        self.steps = _in_order([*settled, *bounded])
+        taken = {column.name for step in self.steps for column in step.restores}
+        self.kept = [name for name in schema.names if name not in taken]
+        self.inner = self._inner_schema()
+
+    def _inner_schema(self) -> Schema:
+        """Each step's columns where the first of those it restores was, the others as they are."""
+        owner = {column.name: step for step in self.steps for column in step.restores}
+        taken = set(self.schema.names)
+        columns: list[Column] = []
+        done: list[Step] = []
+        for column in self.schema:
+            step = owner.get(column.name)
+            if step is None:
+                columns.append(column)
+            elif step not in done:
+                done.append(step)
+                _name_apart(step, taken)
+                columns += step.makes
+        return Schema(columns=tuple(columns))
+
+    # --- rows ----------------------------------------------------------------------------
+
+    def forward(self, rows: pa.Table) -> pa.Table:
+        """Rows of the source as the model learns from them; of each row by itself."""
+        made = {name: cells(rows, name) for name in self.kept}
+        for step in self.steps:
+            names = [column.name for column in step.makes]
+            made |= dict(zip(names, step.forward(rows), strict=True))
+        return pa.table({name: made[name] for name in self.inner.names})
+
+    def backward(self, rows: pa.Table) -> pa.Table:
+        """The inverse of `forward`; and for any rows, rows that satisfy the constraints."""
+        restored = {name: cells(rows, name) for name in self.kept}
+        for step in self.steps:
+            made = [cells(rows, column.name) for column in step.makes]
+            names = [column.name for column in step.restores]
+            restored |= dict(zip(names, step.backward(made, restored), strict=True))
+        return pa.table({name: restored[name] for name in self.schema.names})
+
+    def check(self, rows: pa.Table) -> Violations:
+        """How rows satisfy the constraints; uniqueness is that among these rows."""
+        return Violations(tuple(rule.check(rows)[0] for rule in self.rules))
+
+    # --- what the steps learn ------------------------------------------------------------
+
+    def partial(self, rows: pa.Table) -> list[Any]:
+        return [step.partial(rows) for step in self.steps]
+
+    def merge(self, a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+        pairs = zip(self.steps, a, b, strict=True)
+        return [step.merge(left, right) for step, left, right in pairs]
+
+    def fit(self, stats: Sequence[Any]) -> None:
+        for step, found in zip(self.steps, stats, strict=True):
+            step.fit(found)
+
+    def known(self, inner: Schema, rare: int) -> None:
+        """Take notice of what the codec of the inner tables kept; see `Step.known`."""
+        values: Mapping[str, Any] = {column.name: column.values for column in inner}
+        for step in self.steps:
+            step.known(values, rare)
+
+    def categories(self, name: str) -> tuple[Any, ...] | None:
+        """The values of a column that comes in combinations, ascending; None of others."""
+        for step in self.steps:
+            if isinstance(step, Joint) and name in {column.name for column in step.columns}:
+                return step.values(name)
+        return None
+
+    def state(self) -> list[Any]:
+        return [step.state() for step in self.steps]
+
+    def load(self, state: Sequence[Any]) -> None:
+        for step, found in zip(self.steps, state, strict=True):
+            step.load(found)
+
+
+def _name_apart(step: Step, taken: set[str]) -> None:
+    """Give the columns that a step adds names that no other column has."""
+    if isinstance(step, Joint):
+        step.rename(_free(" & ".join(column.name for column in step.columns), taken))
+    elif isinstance(step, Bounded) and step.bases:
+        step.rename(_free(f"{step.column.name} alone", taken))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
+
+
+def _in_order(steps: Sequence[Step]) -> list[Step]:
+    """Each after those that restore what it needs.
+
+    Raises:
+        SchemaError: steps that wait for one another.
+    """
+    owner = {column.name: index for index, step in enumerate(steps) for column in step.restores}
+    waits: dict[int, Collection[int]] = {
+        index: [owner[name] for name in step.needs if name in owner]
+        for index, step in enumerate(steps)
+    }
+    try:
+        return [steps[index] for index in graphlib.TopologicalSorter(waits).static_order()]
+    except graphlib.CycleError as error:
+        keys = "; ".join(dict.fromkeys(steps[index].key for index in error.args[1]))
+        raise SchemaError(
+            f"{keys}: each of these needs what another gives",
+            "leave one of them out; a part is at most its sum already where the others are not "
+            "negative, which a range can say",
+        ) from None

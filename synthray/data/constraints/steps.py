@@ -1,0 +1,76 @@
+"""Steps: each replaces some columns by others that a model learns from, and brings them back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synthray.data.schema import Column
+
+Arrays = list[pa.Array]
+
+
+class Step(ABC):
+    """Some columns of the source, and what stands for them before the model.
+
+    Attributes:
+        key: of the constraint in the config, for errors.
+        restores: columns of the source, which it takes away and brings back.
+        needs: names of other columns of the source, which must be back before.
+        makes: columns that the model learns from instead.
+    """
+
+    key: str
+    restores: tuple[Column, ...]
+    needs: tuple[str, ...] = ()
+    makes: tuple[Column, ...]
+
+    @abstractmethod
+    def forward(self, rows: pa.Table) -> Arrays:
+        """What it makes of rows of the source; each row's of that row alone."""
+
+    @abstractmethod
+    def backward(self, made: Sequence[pa.Array], restored: Mapping[str, pa.Array]) -> Arrays:
+        """What it restores from any cells of the columns it makes; ``restored`` has all it needs.
+
+        The constraint holds in every row, whatever the cells are. Where no value could satisfy it
+        the cell is left missing.
+        """
+
+    def partial(self, rows: pa.Table) -> Any:
+        """Statistics of some rows; none for most steps."""
+        return None
+
+    def merge(self, a: Any, b: Any) -> Any:
+        """The statistics of both parts."""
+        return None
+
+    def fit(self, stats: Any) -> None:
+        """Learn from the statistics of all rows."""
+        return
+
+    def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
+        """Forget what the codec of the made columns did not keep.
+
+        Args:
+            values: by column, the categories that it kept.
+            rare: its privacy threshold, in rows.
+        """
+        return
+
+    def state(self) -> Any:
+        """What the fit learned, as JSON."""
+        return None
+
+    def load(self, state: Any) -> None:
+        """Raises: KeyError, TypeError, ValueError: not what `state` gave."""
+        return
+
+
+def cells(rows: pa.Table, name: str) -> pa.Array:
+    """A column as one array."""
+    column = rows[name].combine_chunks()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
