@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="of each system (default: 1)")
     parser.add_argument(
-        "--seconds", type=float, default=300, help="of training, a thread (default: 300)"
+        "--seconds", type=float, default=300.0, help="of training, a thread (default: 300)"
     )
     parser.add_argument("--systems", help=f"default: {','.join(systems({}))}")
     parser.add_argument("--config", type=Path, default=CONFIG, help="of SynthRay")

@@ -42,7 +42,7 @@ def judge(
     """
     settings = config.evaluate
     if real is not None or holds_table(config.data):
-        tables = open_tables(config, synthetic, real, holdout)
+        tables = open_tables(config, synthetic, real, holdout, mapper)
         say(f"{tables.real.rows:,} real, {tables.synthetic.rows:,} synthetic rows of a table")
         return evaluate_tables(
             tables,

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -275,6 +277,28 @@ def test_a_uri_is_judged_like_the_table_in_it(tmp_path: Path, fresh: TableReport
     uris = written(tmp_path, 64)
     report = synthray.evaluate(uris["real"], uris["synthetic"], holdout=uris["holdout"], **QUICK)
     assert report.scores == fresh.scores
+
+
+def test_text_files_and_parquet_are_judged_alike(tmp_path: Path) -> None:
+    uris = written(tmp_path, 100)
+    expected = report_json(judge(config_of(uris), uris["synthetic"]))
+    for name, table in (("real", REAL), ("synthetic", FRESH)):
+        pa.csv.write_csv(table, tmp_path / f"{name}.csv")
+    config = config_of({"real": str(tmp_path / "real.csv"), "holdout": uris["holdout"]})
+    assert report_json(judge(config, str(tmp_path / "synthetic.csv"))) == expected
+
+
+def test_dates_are_compared_in_whatever_form(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    days = pa.array(random.integers(10_000, 20_000, 100), pa.int32()).cast(pa.date32())
+    text = pc.strftime(days.cast(pa.timestamp("s")), format="%d.%m.%Y")
+    for cells in (days, text):
+        table = pa.table({"when": cells, "x": random.normal(size=100)})
+        report = synthray.evaluate(table, table, holdout=table)
+        assert isinstance(report, TableReport)
+        assert report.shapes[0].measure == "KS complement"
+        assert report.frames[0].columns[0].kind == "datetime"
+        assert "<svg" in report_html(report)
 
 
 # What is left out, and what is refused.

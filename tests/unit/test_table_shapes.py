@@ -237,3 +237,12 @@ def test_cells_that_cannot_be_are_told() -> None:
         canonical(pa.table({"x": [1.0, math.inf]}), number)
     with pytest.raises(SchemaError, match=r"column 'x' is continuous by the schema, but: .*abc"):
         canonical(pa.table({"x": ["1", "abc"]}), number)
+    date = [Column(name="t", kind=Kind.datetime, format="%d.%m.%Y", arrow_type="string")]
+    with pytest.raises(SchemaError, match=r"^column 't' has 1 cells that are not of the format"):
+        canonical(pa.table({"t": ["01.02.2020", "soon"]}), date)
+
+
+def test_fractions_of_seconds_count() -> None:
+    date = [Column(name="t", kind=Kind.datetime, format="%H:%M:%S.%f", arrow_type="string")]
+    (frame,) = comparable(pa.table({"t": ["00:00:01.5", "00:00:02"]}), columns=date)
+    assert np.diff(frame["t"]) == [500_000]

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from synthray.data.cells import datetimes
 from synthray.data.schema import Column, Kind, Schema
-from synthray.errors import SchemaError
+from synthray.errors import SchemaError, SourceError
 
 NUMBERS = (Kind.continuous, Kind.integer, Kind.datetime)
 CATEGORIES = (Kind.categorical, Kind.boolean)
@@ -197,10 +198,15 @@ def _microseconds(cells: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _parsed(cells: pa.Array, column: Column) -> pa.Array:
+    """Text as numbers, or as microseconds."""
+    if column.kind == Kind.datetime:
+        try:
+            times = datetimes.read(column, pa.chunked_array([cells])).combine_chunks()
+        except SourceError as error:  # it may be any of the tables
+            raise SchemaError(error.what.removeprefix("data.source: "), error.remedy) from error
+        fraction = column.format is not None and datetimes.FRACTION in column.format
+        return times if fraction else pc.multiply(times, 1_000_000)
     try:
-        if column.kind == Kind.datetime:
-            times = pc.strptime(cells, format=column.format or "%Y-%m-%d", unit="us")
-            return times.cast(pa.int64())
         return cells.cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise SchemaError(

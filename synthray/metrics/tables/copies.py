@@ -90,7 +90,7 @@ def find_copies(
     sorted_rests = [np.unique(rest) for rest in rests] if len(names) > 1 else []
 
     def matches(chunk: Chunk) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
-        part = _hashes(canonical(chunk.read().select(names), columns), values)
+        part = _hashes(canonical(chunk.select(names).read(), columns), values)
         whole = part.sum(axis=0)
         counts = np.bincount(_find(known, whole), minlength=len(known) + 1)[:-1]
         seen = []

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from synthray import storage
 from synthray.config import Config
 from synthray.data.chunks import Chunk, Source, in_memory
+from synthray.data.csv_source import CsvChunk
 from synthray.data.inference import infer_table_schema
+from synthray.data.jsonl_source import JsonlChunk
 from synthray.data.parquet_source import ParquetChunk
 from synthray.data.prepare import Mapper
 from synthray.data.schema import Column, Schema
@@ -68,18 +70,20 @@ def open_tables(
     synthetic: str | pa.Table,
     real: pa.Table | None = None,
     holdout: pa.Table | None = None,
+    mapper: Mapper = map,
 ) -> TableSubjects:
-    """Look at what is to be compared; nothing is read in full.
+    """Look at what is to be compared; the real rows are read once, for the kinds of columns.
 
     Args:
         synthetic: a URI, or a table such as a virtual dataset gives.
         real, holdout: tables in the place of the config's source and of evaluate.holdout.
+        mapper: reads the chunks.
 
     Raises:
         SourceError, SchemaError, StorageError: data that cannot be compared.
     """
     source = _opened("data.source", config.data.source if real is None else real)
-    schema = infer_table_schema(source, config.data.schema_)
+    schema = infer_table_schema(source, config.data.schema_, mapper)
     schema = schema.with_conditions(config.data.conditions or [])
     compared, left_out = compared_columns(schema)
     check_columns("real data", source.schema, source.schema, compared)
@@ -133,10 +137,10 @@ def sample_rows(
 
     def smallest(item: tuple[Chunk, int]) -> tuple[NDArray[np.uint64], pa.Table]:
         chunk, start = item
-        rows = chunk.read()
+        rows = chunk.select(names).read()
         hashes = row_hash(np.arange(start, start + len(rows), dtype=np.int64), salt)
         kept = np.argsort(hashes, kind="stable")[:size]
-        return hashes[kept], canonical(rows.select(names).take(pa.array(kept)), columns)
+        return hashes[kept], canonical(rows.take(pa.array(kept)), columns)
 
     items = list(zip(source.chunks, map(int, starts), strict=True))
     parts: list[tuple[NDArray[np.uint64], pa.Table]] = []
@@ -158,6 +162,8 @@ def _smallest(
 
 
 def _count(chunk: Chunk) -> int:
+    if isinstance(chunk, CsvChunk | JsonlChunk):  # counted when it was looked at
+        return chunk.rows
     if isinstance(chunk, ParquetChunk):  # its footer says so
         with storage.open_input(chunk.uri) as stream:
             found = pq.ParquetFile(stream).metadata
