@@ -13,7 +13,7 @@ from synthray import models
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
-from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.errors import UsageError
 from synthray.metrics.judging import judge
 from synthray.metrics.report import Report
@@ -108,7 +108,7 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
     batches = MemoryBatches(data, config.train.batch_size, config.seed)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
-    artifacts.save_trained(config, engine, codec, outcome, name)
+    artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))
     return Artifact.load(config.place("artifact"), trust=[config.model.name])
 
 

@@ -153,9 +153,9 @@ def _known_shares(model: ServedModel, balance: Balance, field: str) -> Balance:
     for name, shares in sorted(balance.items()):
         place = f"{field}.{name}"
         if isinstance(shares, Mapping):
-            own = [(str(_known_value(model, name, v, place)), float(s)) for v, s in shares.items()]
-            found[name] = dict(sorted(own))
-            if len(found[name]) < len(shares):
+            own = {str(_known_value(model, name, v, place)): float(s) for v, s in shares.items()}
+            found[name] = dict(sorted(own.items()))
+            if len(own) < len(shares):
                 detail = f"a value of column {name!r} has two shares; give each value once"
                 raise bad_field("invalid-condition", place, detail)
         else:
