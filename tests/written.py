@@ -30,7 +30,7 @@ def write_dataset(artifact: Artifact, out: str, settings: GenerateConfig) -> Pla
     virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images, balance=plan.balance)
     dataset.claim(out, plan)
     receipts = {i: dataset.write_shard(virtual, plan, out, i) for i in range(plan.shards)}
-    card = dataset_card(artifact, plan, settings.license, look_at(virtual, plan, out)).encode()
+    card = dataset_card(artifact, plan, settings.license, look_at(opened(), plan, out)).encode()
     storage.write_bytes(storage.join(out, "README.md"), card)
     dataset.commit(out, plan, receipts, virtual.arrow_schema)
     return plan
