@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from people import people
 
 from synthray import config as configs
@@ -150,8 +149,9 @@ def test_settings_are_searched_on_a_table(source: str, tmp_path: Path) -> None:
     guard = {"train.guard": {"warm_up": 6}}
     found = tune(settings(source, tmp_path, tune=searched, **guard), say=quiet)
     assert {row.ended for row in found.trials} == {"finished"} and found.best.score.distance < 10
-    best = yaml.safe_load((tmp_path / "tune/best.yaml").read_text())
-    assert best["model"]["params"]["optimizer"]["lr"] in (1e-3, 1e-2)
+    # The first trial is that of the config itself.
+    assert [RATE in row.lineage.settings for row in found.trials].count(True) == 1
+    assert (tmp_path / "tune/best.yaml").exists()
 
 
 def test_every_stage_in_order(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
