@@ -12,7 +12,6 @@ import torch
 from pydantic import TypeAdapter
 
 from synthray.config.constraints import Constraint
-from synthray.data import arrow_types
 from synthray.data.codec import Cleaning, DataSpec, Encoded
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
@@ -187,10 +186,10 @@ class ConstrainedCodec:
     ) -> pa.Table:
         """Rows with the source's columns and types, all of which satisfy the constraints."""
         made = self.inner.decode(x, cond, images_as, first=first, seed=seed)
-        return self.plan.backward(made).cast(self.arrow_schema(images_as))
+        return self.plan.backward(made)
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
-        return pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in self.schema])
+        return self.plan.types
 
     # --- the artifact's form -------------------------------------------------------------
 

@@ -31,8 +31,6 @@ def joined(columns: Sequence[pa.Array]) -> pa.Array:
 
 def _escaped(column: pa.Array) -> pa.Array:
     """Cells as text without a separator, missing ones too; a backslash is always doubled."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     text = column.cast(pa.string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         text = pc.replace_substring(text, "\\", "\\\\")
@@ -54,7 +52,7 @@ class Joint(Step):
 
     def __post_init__(self) -> None:
         for column in self.columns:
-            kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+            kind = arrow_types.parse(column.arrow_type)
             plain = pa.types.is_primitive(kind) or arrow_types.is_text(kind)
             if not plain or pa.types.is_float16(kind) or column.kind in (Kind.id, Kind.image):
                 raise SchemaError(
@@ -134,26 +132,19 @@ class Joint(Step):
 
     def values(self, name: str) -> tuple[Any, ...]:
         """The distinct values of a column, ascending."""
-        column = cells(self.fitted, name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return tuple(sorted(column.unique().drop_null().to_pylist()))
+        return tuple(sorted(cells(self.fitted, name).unique().drop_null().to_pylist()))
 
     def state(self) -> Any:
         """The columns as text."""
-        plain = {
-            column.name: arrow_types.value_type(arrow_types.parse(column.arrow_type))
-            for column in self.columns
-        }
         return {
-            name: cells(self.fitted, name).cast(kind).cast(pa.string()).to_pylist()
-            for name, kind in plain.items()
+            column.name: cells(self.fitted, column.name).cast(pa.string()).to_pylist()
+            for column in self.columns
         }
 
     def load(self, state: Any) -> None:
         columns = {}
         for column in self.columns:
-            kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+            kind = arrow_types.parse(column.arrow_type)
             columns[column.name] = pa.array(state[column.name], pa.string()).cast(kind)
         self._take(pa.table({self.name: joined(list(columns.values()))} | columns))
 

@@ -52,7 +52,7 @@ class Measure:
     @classmethod
     def of(cls, column: Column) -> Measure | None:
         """None of columns that do not measure, such as text."""
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if column.kind in (Kind.id, Kind.image, Kind.text) or pa.types.is_boolean(kind):
             return None
         if pa.types.is_integer(kind):
@@ -129,7 +129,7 @@ class Line:
 
     def limits(self, column: Column) -> tuple[Value, Value]:
         """The smallest and the largest number of the line that the column's type holds."""
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if pa.types.is_floating(kind):
             most = float(np.finfo(kind.to_pandas_dtype()).max)
             return -most, most
@@ -178,7 +178,7 @@ class Line:
             values = values // int(measure_of("", column).unit / self.unit)
         missing = None if there.all() else ~there
         values = np.where(there, values, 0) if missing is not None else values
-        if pa.types.is_uint64(arrow_types.value_type(kind)):
+        if pa.types.is_uint64(kind):
             values = values.astype(np.uint64)
         return storing.write(column, kind, values, missing)
 

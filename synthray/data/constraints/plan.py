@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from synthray.config.constraints import Constraint
+from synthray.data import arrow_types
 from synthray.data.constraints.bounded import Bounded
 from synthray.data.constraints.combinations import Joint
 from synthray.data.constraints.orders import bounded_steps
 from synthray.data.constraints.reading import Reading
 from synthray.data.constraints.rules import Violations
-from synthray.data.constraints.steps import Step, cells
+from synthray.data.constraints.steps import Step, cells, in_types, without_dictionaries
 from synthray.data.schema import Column, Schema
 from synthray.errors import SchemaError
 
@@ -30,6 +31,7 @@ class Plan:
     Attributes:
         schema: of the source; inner: of the tables that the model learns from.
         kept: the columns that are the same in both.
+        types: of the source's columns.
         rules: one a constraint, in the order of the config.
 
     Raises:
@@ -38,7 +40,7 @@ class Plan:
 
     def __init__(self, schema: Schema, constraints: Sequence[Constraint]) -> None:
         self.schema, self.constraints = schema, tuple(constraints)
-        found = Reading(schema, constraints)
+        found = Reading(without_dictionaries(schema), constraints)
         self.rules = found.rules
         settled = [*found.joints, *found.totals, *found.ids]
         fixed = {column.name: f"data.conditions {column.name!r}" for column in schema.conditions}
@@ -61,6 +63,7 @@ class Plan:
         taken = {column.name for step in self.steps for column in step.restores}
         self.kept = [name for name in schema.names if name not in taken]
         self.inner = self._inner_schema()
+        self.types = pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in schema])
 
     def _inner_schema(self) -> Schema:
         """Each step's columns where the first of those it restores was, the others as they are."""
@@ -82,7 +85,7 @@ class Plan:
 
     def forward(self, rows: pa.Table) -> pa.Table:
         """Rows of the source as the model learns from them; of each row by itself."""
-        made = {name: cells(rows, name) for name in self.kept}
+        made: dict[str, Any] = {name: rows[name] for name in self.kept}
         for step in self.steps:
             names = [column.name for column in step.makes]
             made |= dict(zip(names, step.forward(rows), strict=True))
@@ -90,12 +93,12 @@ class Plan:
 
     def backward(self, rows: pa.Table) -> pa.Table:
         """The inverse of `forward`; and for any rows, rows that satisfy the constraints."""
-        restored = {name: cells(rows, name) for name in self.kept}
+        restored: dict[str, Any] = {name: rows[name] for name in self.kept}
         for step in self.steps:
             made = [cells(rows, column.name) for column in step.makes]
             names = [column.name for column in step.restores]
             restored |= dict(zip(names, step.backward(made, restored), strict=True))
-        return pa.table({name: restored[name] for name in self.schema.names})
+        return in_types(pa.table({name: restored[name] for name in self.types.names}), self.types)
 
     def check(self, rows: pa.Table) -> Violations:
         """How rows satisfy the constraints; uniqueness is that among these rows."""

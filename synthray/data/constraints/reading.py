@@ -133,7 +133,7 @@ class Reading:
     def _pattern(self, place: str, given: Pattern) -> None:
         column, regex = self._column(place, given.pattern.column), given.pattern.regex
         text = f"{column.name} matches {regex}"
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if not arrow_types.is_text(kind) or column.kind == Kind.datetime:
             raise SchemaError(
                 f"{place}: column {column.name!r} is {column.kind.value} of {column.arrow_type}, "
