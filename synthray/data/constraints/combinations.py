@@ -32,7 +32,7 @@ def joined(columns: Sequence[pa.Array]) -> pa.Array:
 def _escaped(column: pa.Array) -> pa.Array:
     """Cells as text without a separator, missing ones too; a backslash is always doubled."""
     text = column.cast(pa.string())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if arrow_types.is_text(column.type):
         text = pc.replace_substring(text, "\\", "\\\\")
         text = pc.replace_substring(text, BETWEEN, "\\s")
     return pc.fill_null(text, MISSING)
