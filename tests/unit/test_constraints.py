@@ -44,7 +44,7 @@ def test_the_greater_column_is_learned_as_its_distance() -> None:
     ]
     hours = (2 * 24 + 6) * 3_600_000_000
     found = made.forward(rows)
-    assert found["end"].to_pylist() == [hours, None, None, None]
+    assert found["end"].to_pylist() == [hours, None, 0, None]
     # Without a start nothing bounds the end, which is learned as it is.
     assert found["end alone"].to_pylist() == [None, None, dt.datetime(2024, 3, 1), None]
     assert made.backward(found).equals(rows)
@@ -53,7 +53,7 @@ def test_the_greater_column_is_learned_as_its_distance() -> None:
 def test_of_several_lesser_columns_the_greatest_that_is_there_counts() -> None:
     rows = pa.table({"a": [1, 5, None, None], "b": [4, 2, 3, None], "c": [9, 9, 9, 9]})
     made = constrained.plan(rows, {"less": ["a", "c"]}, {"less": ["b", "c"]})
-    assert made.forward(rows)["c"].to_pylist() == [5, 4, 6, None]
+    assert made.forward(rows)["c"].to_pylist() == [5, 4, 6, 0]
     assert made.backward(made.forward(rows)).equals(rows)
 
 
@@ -63,6 +63,14 @@ def test_a_distance_does_not_lead_beyond_the_range_of_the_source() -> None:
     wild = pa.table({"a": [50, 70, 0], "b": [40, 5, -9], "b alone": pa.array([None] * 3, "int64")})
     # But where the lesser column is beyond it already the inequality counts more.
     assert made.backward(wild)["b"].to_pylist() == [60, 70, 10]
+
+
+def test_nothing_is_missing_that_the_source_always_has() -> None:
+    rows = pa.table({"a": [1, None, None, None], "b": [5, 7, 8, 90]})
+    made = constrained.plan(rows, {"less": ["a", "b"]})
+    # A model may give a distance without a start, and a start with a value of its own.
+    wild = pa.table({"a": [None, 2], "b": [3, 4], "b alone": pa.array([None, 80], "int64")})
+    assert made.backward(wild)["b"].to_pylist() == [48, 6]
 
 
 def test_strict_inequalities_leave_a_step_of_the_type() -> None:
@@ -122,7 +130,7 @@ def test_dates_as_text_are_compared_and_written_in_their_format() -> None:
     rows = pa.table({"from": ["2024-02-28", None], "to": ["2024-03-01", "2024-01-01"]})
     form = {"from": "%Y-%m-%d", "to": "%Y-%m-%d"}
     made = constrained.plan(rows, {"less": ["from", "to", "2024-12-31"]}, formats=form)
-    assert made.forward(rows)["to"].to_pylist() == [2 * 86_400, None]
+    assert made.forward(rows)["to"].to_pylist() == [2 * 86_400, 0]
     assert made.backward(made.forward(rows)).equals(rows)
 
 

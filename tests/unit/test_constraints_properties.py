@@ -18,7 +18,8 @@ PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 quick = settings(max_examples=40, deadline=None, derandomize=True, database=None, phases=PHASES)
 
 ROWS = 40
-WHOLE = [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.decimal128(9, 2)]
+WHOLE = [pa.int8(), pa.uint8(), pa.int32(), pa.int64()]
+DECIMALS = [pa.int32(), pa.decimal128(9, 2)]
 TIMES = [pa.date32(), pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us")]
 FLOATS = [pa.float16(), pa.float32(), pa.float64()]
 
@@ -38,7 +39,7 @@ def pairs(draw: Any, kinds: list[pa.DataType]) -> pa.Table:
     )
 
 
-@pytest.mark.parametrize("kinds", [WHOLE, TIMES], ids=["whole", "times"])
+@pytest.mark.parametrize("kinds", [WHOLE, DECIMALS, TIMES], ids=["whole", "decimals", "times"])
 @quick
 @given(data=st.data(), strict=st.booleans())
 def test_inequalities_of_whole_numbers_and_times_come_back_exactly(
@@ -88,7 +89,7 @@ def test_inequalities_of_any_floats_come_back_within_rounding(data: st.DataObjec
         assert (np.abs(b - c) <= 2 * np.spacing(np.maximum(np.abs(a), np.abs(b)))).all()
 
 
-@pytest.mark.parametrize("kinds", [WHOLE, TIMES, FLOATS, [*FLOATS, pa.int32()]], ids=str)
+@pytest.mark.parametrize("kinds", [WHOLE, DECIMALS, TIMES, FLOATS, [*FLOATS, pa.int32()]], ids=str)
 @quick
 @given(data=st.data(), strict=st.booleans(), both=st.booleans())
 def test_any_model_satisfies_inequalities_and_ranges(
@@ -108,9 +109,10 @@ def test_any_model_satisfies_inequalities_and_ranges(
     assert made.check(found).total == 0
     if rows["a"].type == rows["b"].type and not strict and not both:
         # Nothing goes missing: there is always a value that is not less.
-        expected = pc.if_else(
-            drawn["a"].is_valid(), drawn["b"].is_valid(), drawn["b alone"].is_valid()
-        )
+        bounded = pc.or_(drawn["a"].is_valid(), drawn["b alone"].is_valid())
+        if made.steps[0].state()["middle"] is not None:
+            bounded = pc.or_(bounded, True)
+        expected = pc.and_(drawn["b"].is_valid(), bounded)
         assert found["b"].is_valid().equals(expected)
 
 
@@ -179,13 +181,13 @@ def test_combinations_of_any_cells_come_back(data: st.DataObject) -> None:
     assert again.backward(made.forward(rows)).equals(rows)
 
 
-@pytest.mark.parametrize("kinds", [WHOLE, FLOATS], ids=["whole", "floats"])
+@pytest.mark.parametrize("kinds", [WHOLE, DECIMALS, FLOATS], ids=["whole", "decimals", "floats"])
 @quick
 @given(data=st.data())
 def test_any_model_satisfies_sums_bit_for_bit(
     kinds: list[pa.DataType], data: st.DataObject
 ) -> None:
-    total = data.draw(st.sampled_from([pa.decimal128(9, 2)] if kinds is WHOLE else FLOATS))
+    total = data.draw(st.sampled_from(FLOATS)) if kinds is FLOATS else kinds[-1]
     parts = {
         f"p{n}": data.draw(constrained.column_of(data.draw(st.sampled_from(kinds)), ROWS))
         for n in range(data.draw(st.integers(2, 3)))

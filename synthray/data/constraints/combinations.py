@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthray.data import arrow_types
-from synthray.data.constraints.steps import Arrays, Step, cells
+from synthray.data.constraints.steps import Arrays, Step, cells, in_types
 from synthray.data.schema import Column, Kind
 from synthray.data.sketches import LIMIT
 from synthray.errors import ArtifactError, SchemaError, SourceError
@@ -44,10 +44,12 @@ class Joint(Step):
 
     Args:
         columns: at least two, of text, whole numbers, booleans, floats, dates or times.
+        types: of the source's columns, dictionaries among them.
     """
 
     key: str
     columns: tuple[Column, ...]
+    types: pa.Schema
     table: pa.Table | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +86,8 @@ class Joint(Step):
                 f"{self.key}: the model gives a combination {unknown!r} that the source lacks",
                 "train again",
             )
-        return [cells(table, column.name).take(index) for column in self.columns]
+        # Dictionaries hold all values, so that they are the same for any rows.
+        return [table[column.name].combine_chunks().take(index) for column in self.columns]
 
     def seen(self, rows: pa.Table) -> np.ndarray:
         """Which rows [rows] have a combination of the source."""
@@ -118,10 +121,9 @@ class Joint(Step):
         self._take(stats.sort_by(self.name))
 
     def _take(self, table: pa.Table) -> None:
-        for index, column in enumerate(self.columns, start=1):
-            kind = arrow_types.parse(column.arrow_type)
-            table = table.set_column(index, column.name, cells(table, column.name).cast(kind))
-        self.table = table
+        fields = [self.types.field(column.name) for column in self.columns]
+        schema = pa.schema([(self.name, pa.string()), *fields])
+        self.table = in_types(table.select(schema.names), schema)
 
     def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
         """Rare combinations are forgotten."""

@@ -40,7 +40,8 @@ class Plan:
 
     def __init__(self, schema: Schema, constraints: Sequence[Constraint]) -> None:
         self.schema, self.constraints = schema, tuple(constraints)
-        found = Reading(without_dictionaries(schema), constraints)
+        self.types = pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in schema])
+        found = Reading(without_dictionaries(schema), self.types, constraints)
         self.rules = found.rules
         settled = [*found.joints, *found.totals, *found.ids]
         fixed = {column.name: f"data.conditions {column.name!r}" for column in schema.conditions}
@@ -63,7 +64,6 @@ class Plan:
         taken = {column.name for step in self.steps for column in step.restores}
         self.kept = [name for name in schema.names if name not in taken]
         self.inner = self._inner_schema()
-        self.types = pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in schema])
 
     def _inner_schema(self) -> Schema:
         """Each step's columns where the first of those it restores was, the others as they are."""
