@@ -247,6 +247,14 @@ def test_totals_follow_and_are_learned_only_where_a_part_is_missing() -> None:
     assert made.backward(wild)["total"].to_pylist() == [0.8, 5.0, 0.8]
 
 
+def test_totals_are_missing_where_the_source_lacks_them() -> None:
+    rows = pa.table({"t": [3, None, None], "a": [1, None, 2], "b": [2, 2, None]})
+    made = constrained.plan(rows, {"sum": {"total": "t", "parts": ["a", "b"]}})
+    # The model may mistake which of its rows have a total.
+    wild = pa.table({"t": [None, 0, 7], "a": [1, 5, None], "b": [2, 2, 1]})
+    assert made.backward(wild)["t"].to_pylist() == [3, 7, None]
+
+
 def test_sums_of_floats_that_are_no_short_decimals_are_those_of_float64() -> None:
     a, b, c = np.random.default_rng(0).normal(size=(3, 1000))
     assert np.array_equal(total([a, b, c], [53] * 3), (a + b) + c)

@@ -113,8 +113,8 @@ class Bounded(Step):
         found = {base.column.name: cells(rows, base.column.name) for base in self.bases}
         base, bits, based = self._base(found)
         values, there = self.line.read(self.column, own)
+        values = np.where(there & based, values, base)
         gap = self._gap(values, base, bits) if self.upward else self._gap(base, values, bits)
-        gap = np.where(there & based, gap, np.zeros_like(gap))
         alone = pc.if_else(pa.array(based), pa.scalar(None, own.type), own)
         return [pa.array(gap, mask=~there), alone]
 
