@@ -156,7 +156,6 @@ class Line:
             SourceError: numbers beyond int64.
         """
         stored = storing.read(column, pa.chunked_array([cells])).combine_chunks()
-        stored = pa.concat_arrays(stored.chunks) if isinstance(stored, pa.ChunkedArray) else stored
         there = pc.is_valid(stored).to_numpy(zero_copy_only=False)
         values = pc.fill_null(stored, 0).to_numpy(zero_copy_only=False)
         step = int(measure_of("", column).unit / self.unit) if self.unit else 1

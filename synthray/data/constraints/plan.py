@@ -85,7 +85,7 @@ class Plan:
 
     def forward(self, rows: pa.Table) -> pa.Table:
         """Rows of the source as the model learns from them; of each row by itself."""
-        made: dict[str, Any] = {name: rows[name] for name in self.kept}
+        made = {name: rows[name].combine_chunks() for name in self.kept}
         for step in self.steps:
             names = [column.name for column in step.makes]
             made |= dict(zip(names, step.forward(rows), strict=True))
@@ -93,7 +93,7 @@ class Plan:
 
     def backward(self, rows: pa.Table) -> pa.Table:
         """The inverse of `forward`; and for any rows, rows that satisfy the constraints."""
-        restored: dict[str, Any] = {name: rows[name] for name in self.kept}
+        restored = {name: rows[name].combine_chunks() for name in self.kept}
         for step in self.steps:
             made = [cells(rows, column.name) for column in step.makes]
             names = [column.name for column in step.restores]

@@ -74,8 +74,7 @@ class Step(ABC):
 
 def cells(rows: pa.Table, name: str) -> pa.Array:
     """A column as one array, without a dictionary."""
-    column = plain(rows[name]).combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    return plain(rows[name]).combine_chunks()
 
 
 def without_dictionaries(schema: Schema) -> Schema:
