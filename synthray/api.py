@@ -15,11 +15,12 @@ from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.errors import UsageError
-from synthray.metrics.evaluation import evaluate_images
+from synthray.metrics.judging import judge
 from synthray.metrics.report import Report
-from synthray.metrics.subjects import read_subjects
+from synthray.metrics.tables.report import TableReport
 from synthray.rng import Rows
-from synthray.sampling.virtual import Value, VirtualDataset
+from synthray.sampling.virtual import VirtualDataset
+from synthray.sampling.wishes import Shares, Value
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
@@ -29,16 +30,27 @@ class Artifact(artifacts.Artifact):
     """A trained generator; with a seed, an endless table."""
 
     def rows(
-        self, start: int, count: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+        self,
+        start: int,
+        count: int,
+        *,
+        seed: int = 0,
+        where: Mapping[str, Value] | None = None,
+        balance: Mapping[str, Shares] | None = None,
     ) -> pa.Table:
-        """Rows start … start + count of the virtual dataset (artifact, seed, where)."""
-        return VirtualDataset(self, seed, where).rows(start, count)
+        """Rows start … start + count of the virtual dataset (artifact, seed, where, balance)."""
+        return VirtualDataset(self, seed, where, balance=balance).rows(start, count)
 
     def sample(
-        self, rows: int, *, seed: int = 0, where: Mapping[str, Value] | None = None
+        self,
+        rows: int,
+        *,
+        seed: int = 0,
+        where: Mapping[str, Value] | None = None,
+        balance: Mapping[str, Shares] | None = None,
     ) -> pa.Table:
         """The first ``rows`` rows."""
-        return self.rows(0, rows, seed=seed, where=where)
+        return self.rows(0, rows, seed=seed, where=where, balance=balance)
 
 
 def load(uri: str, trust: Collection[str] = ()) -> Artifact:
@@ -64,7 +76,7 @@ def fit(
     """Train on the data at ``source`` in this process.
 
     Args:
-        source: a folder of images, or Parquet of images or of numbers; local or s3://.
+        source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://.
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
@@ -86,7 +98,7 @@ def fit(
 def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
     if config.model.name != "adgan":
         models.check_params(config.model)
-    opened, codec = open_data(config.data)
+    opened, codec = open_data(config.data, models.coding(config.model))
     fit_codec(opened, codec, map)
     config = with_conditions(config, codec)
     check_model(config, codec)
@@ -101,18 +113,35 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
 
 
 def evaluate(
-    real: str, synthetic: str | pa.Table, *, holdout: str | None = None, **settings: Any
-) -> Report:
-    """Judge synthetic images against real ones.
+    real: str | pa.Table,
+    synthetic: str | pa.Table,
+    *,
+    holdout: str | pa.Table | None = None,
+    data: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Report | TableReport:
+    """Judge synthetic images or rows of a table against real ones.
 
     Args:
+        real: a URI, or a table without images.
         synthetic: a URI, or a table such as `Artifact.sample` gives.
+        holdout: as ``real``: rows that the generator never saw.
+        data: further settings of the config's ``data`` section, such as corrections of the schema.
         settings: of the config's ``evaluate`` section.
 
     Raises:
         ConfigError, SourceError, SchemaError, ConditionError, UsageError.
     """
-    tree = {"data": {"source": real}, "output": ".", "evaluate": {**settings, "holdout": holdout}}
-    config = parse(tree, where="evaluate")
-    codec, subjects = read_subjects(config, synthetic)
-    return evaluate_images(subjects, codec, config.evaluate, seed=config.seed)
+    named = {"source": real if isinstance(real, str) else "."}
+    held = holdout if isinstance(holdout, str) else None
+    tree = {
+        "data": {**(data or {}), **named},
+        "output": ".",
+        "evaluate": {**settings, "holdout": held},
+    }
+    return judge(
+        parse(tree, where="evaluate"),
+        synthetic,
+        real=None if isinstance(real, str) else real,
+        holdout=None if isinstance(holdout, str) else holdout,
+    )

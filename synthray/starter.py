@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from synthray import storage
 from synthray.config import DataConfig
 from synthray.data.codec import Codec
+from synthray.data.decisions import Decision
 from synthray.data.image_codec import ImageCodec
-from synthray.data.inference import proposed_conditions
+from synthray.data.inference import decide_table, schema_of
 from synthray.data.prepare import open_data
-from synthray.data.source import LABEL, Chunk, FolderChunk, ParquetChunk, Source, open_source
+from synthray.data.source import Source, open_source
 
 SAMPLE_CHUNKS = 4
 SHOWN_VALUES = 100
+SHOWN_LETTERS = 30
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,77 @@ class Starter:
 def starter_config(source: str, say: Callable[[str], None] = print) -> Starter:
     """A config for the data at ``source``.
 
-    Size and colour of images are those of a sample; the values of labels are read of all rows.
-    Beside numbers, columns of text and booleans are taken for conditions.
+    Size and colour of images are those of a sample; the values of labels, and the columns of tables
+    are those of all rows.
 
     Raises:
         SourceError, SchemaError, StorageError.
     """
     looked = open_source(source)
-    conditions = None if looked.image_columns else proposed_conditions(looked)
-    opened, codec = open_data(DataConfig(source=source, conditions=conditions, max_unreadable=1.0))
+    for note in looked.notes:
+        say(_shown(note))
+    if not looked.image_columns:
+        return _table(source, looked, say)
+    opened, codec = open_data(DataConfig(source=source, max_unreadable=1.0))
     chunks = opened.chunks[:: max(len(opened.chunks) // SAMPLE_CHUNKS, 1)]
     codec.fit([codec.partial(chunk.read()) for chunk in chunks])
-    if isinstance(codec, ImageCodec):
-        _tell_images(opened.rows, codec, say)
-        kind, command = _image_sections(codec), "run"
-    else:
-        say(f"{opened.rows:,} rows of {codec.spec.shape[0]} numbers")
-        kind, command = NUMBERS, "train"
+    if not isinstance(codec, ImageCodec):
+        raise TypeError("a source with an image column has an image codec")
+    _tell_images(opened.rows, codec, say)
     columns = [_column(opened, codec, name, say) for name in opened.schema.names]
-    return Starter(_text(source, columns, codec, opened.rows, kind), command)
+    kind = _image_sections(codec)
+    conditions = [column.name for column in codec.schema.conditions]
+    return Starter(_text(source, columns, conditions, opened.rows, kind), "run")
+
+
+def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
+    """A config with every column, whose kind can be corrected in place."""
+    decisions = decide_table(looked)
+    schema_of(looked, decisions)
+    say(f"{looked.rows:,} rows of {len(decisions)} columns")
+    lines = []
+    for decision in decisions:
+        told = _shown(_told(decision, looked.rows))
+        say(f"  {_shown(decision.name)}: {decision.kind}; {told}")
+        lines.append(_entry(decision, told))
+    kind = replace(TABLE, data=TABLE.data + "".join(lines))
+    return Starter(
+        _text(source, [_shown(note) for note in looked.notes], [], looked.rows, kind), "run"
+    )
+
+
+def _entry(decision: Decision, told: str) -> str:
+    """A line of YAML: the column under data.schema, or a comment where it is left out."""
+    name, column = json.dumps(decision.name, ensure_ascii=False), decision.column
+    if column is None:
+        return f"    # {name}: left out; {told}\n"
+    given = {"format": column.format, "pattern": column.pattern}
+    extra = "".join(
+        f", {key}: {json.dumps(value, ensure_ascii=False)}"
+        for key, value in given.items()
+        if value is not None
+    )
+    return f"    {name}: {{kind: {column.kind.value}{extra}}}  # {told}\n"
+
+
+def _told(decision: Decision, rows: int) -> str:
+    """What a column holds: its type, missing share, range or number of values, examples."""
+    parts = [str(decision.type)]
+    found = decision.profile
+    if found is not None:
+        if found.missing:
+            parts.append(f"{found.missing / rows:.1%} missing")
+        if found.low is not None:
+            parts.append(f"{found.low} to {found.high}")
+        parts.append(f"{found.size:,} {'value' if found.size == 1 else 'values'}")
+        if found.low is None and found.examples:
+            parts.append("such as " + ", ".join(_example(value) for value in found.examples))
+    return "; ".join([*parts, *decision.notes])
+
+
+def _example(value: object) -> str:
+    text = str(value)
+    return _shown(text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…")
 
 
 def _tell_images(rows: int, codec: ImageCodec, say: Callable[[str], None]) -> None:
@@ -73,23 +127,17 @@ def _column(source: Source, codec: Codec, name: str, say: Callable[[str], None])
 
 def _values(source: Source, column: str) -> str:
     """All values of a column, as text."""
-    found = {value for chunk in source.chunks for value in _values_of(chunk, column)}
+    found = {
+        value
+        for chunk in source.chunks
+        for value in chunk.select([column]).read()[column].unique().to_pylist()
+    }
     listed = sorted(
         (value for value in found if value is not None), key=lambda v: (str(type(v)), v)
     )
     shown = ", ".join(_shown(str(value)) for value in listed[:SHOWN_VALUES])
     more = " …" if len(listed) > SHOWN_VALUES else ""
     return f"{len(listed)} values: {shown}{more}"
-
-
-def _values_of(chunk: Chunk, column: str) -> Iterator[object]:
-    """Without reading images, where that can be."""
-    if isinstance(chunk, FolderChunk) and column == LABEL:
-        yield from (label for _, _, label in chunk.files)
-        return
-    if isinstance(chunk, ParquetChunk):
-        chunk = replace(chunk, columns=(column,))
-    yield from chunk.read()[column].unique().to_pylist()
 
 
 def _shown(name: str) -> str:
@@ -129,30 +177,32 @@ evaluate:
     )
 
 
-NUMBERS = Sections(
+TABLE = Sections(
     data="""\
-  schema: {}              # corrections: {age: {kind: continuous}}; or integer, categorical
+  schema:                 # what was found; correct it in place, or drop a line to detect it anew
 """,
     model="""\
-  name: rpgan             # rpgan, wgan_gp, sngan, gan learn from numbers: see `synthray models`
+  name: nade              # for any table; rpgan, wgan_gp, sngan, gan learn from numbers alone
 """,
     looks="steps between looks at the samples",
     evaluate="""\
-# Evaluation knows images yet: `synthray train`, `generate` and `serve` this file, not `run`.
+evaluate:
+  # target: [column]      # to predict; none given: the conditions, or a fitting one
+  # holdout: a table of real rows that training does not see; privacy is judged against it
+  gates: {}               # such as {quality: {min: 0.9}}; a miss makes the exit code 3
 """,
 )
 
 
-def _text(source: str, columns: list[str], codec: Codec, rows: int, kind: Sections) -> str:
+def _text(source: str, notes: list[str], conditions: list[str], rows: int, kind: Sections) -> str:
     # JSON's strings are YAML's too, and need no thought about what YAML would read into them.
     name = posixpath.basename(storage.absolute(source).rstrip("/")) or "data"
-    listed = "".join(f"#   {column}\n" for column in columns)
-    conditions = [column.name for column in codec.schema.conditions]
+    listed = "".join(f"#   {note}\n" for note in notes)
     quoted = ", ".join(json.dumps(condition, ensure_ascii=False) for condition in conditions)
     batch = min(128, max(2, rows // 4 * 2))
     return f"""\
 # Written by `synthray init`. Every key can be overridden: synthray train FILE train.steps=100
-# Columns found:
+# Found:
 {listed}\
 seed: 0
 data:

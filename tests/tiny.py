@@ -17,7 +17,7 @@ from synthray.config import ModelConfig
 from synthray.data.codec import Codec
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import STRUCT
-from synthray.data.inference import infer_table_schema
+from synthray.data.inference import infer_vector_schema
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.source import Source
 from synthray.data.vector_codec import VectorCodec
@@ -78,7 +78,7 @@ def table_schema(rows: pa.Table, *conditions: str, **kinds: str) -> Schema:
     """The schema that SynthRay infers for a table, with some kinds corrected."""
     corrections: dict[str, dict[str, object]] = {n: {"kind": k} for n, k in kinds.items()}
     source = Source("memory", rows.schema, len(rows), [])
-    return infer_table_schema(source, corrections).with_conditions(conditions)
+    return infer_vector_schema(source, corrections).with_conditions(conditions)
 
 
 def vector_codec(rows: pa.Table, *conditions: str, **kinds: str) -> VectorCodec:

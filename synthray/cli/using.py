@@ -179,14 +179,15 @@ def _named(targets: list[str]) -> dict[str, str]:
 
 
 def _score_lines(report: dict[str, Any]) -> str:
-    lines = [f"{'score':22} {'value':>10} {'real/real':>10}"]
     utility = report.get("utility") or {}
     rows = dict(report.get("scores", {}))
     if utility:
         accuracy = {"value": utility["tstr"]["accuracy"], "floor": utility["trtr"]["accuracy"]}
         rows["accuracy trained on it"] = accuracy
+    width = max(22, *map(len, rows)) if rows else 22
+    lines = [f"{'score':{width}} {'value':>10} {'real/real':>10}"]
     for name, score in rows.items():
         cells = [score.get(key) for key in ("value", "floor")]
         shown = [f"{c:>10.4g}" if isinstance(c, int | float) else f"{'–':>10}" for c in cells]
-        lines.append(f"{name:22} {' '.join(shown)}")
+        lines.append(f"{name:{width}} {' '.join(shown)}")
     return "\n".join(lines)

@@ -20,27 +20,30 @@ MAX_SHARDS = 1_000_000
 
 
 def _is_plain(value: Any) -> Any:
-    if not isinstance(value, bool | int | str):
-        raise ValueError("must be text, an integer, true or false")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be text, a number, true or false")
     return value
 
 
 Rows = Annotated[int, Field(ge=1)]
-Plain = Annotated[bool | int | str, BeforeValidator(_is_plain)]
+Plain = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
+Shares = dict[str, float] | float
 
 
 class DataConfig(Strict):
     """Where the real data is and how it is read."""
 
     source: str = Field(
-        description="a folder of images, or Parquet of images or of numbers; local or s3://"
+        description="a folder of images, or Parquet, CSV or JSON Lines; local or s3://"
     )
     modality: Literal["auto", "image", "table", "text", "series"] = "auto"
     conditions: list[str] | None = Field(
         None, description="columns to condition on; none given: the label of an image source"
     )
     schema_: dict[str, dict[str, Any]] = Field(
-        {}, alias="schema", description="corrections, by column: {age: {kind: integer}}"
+        {},
+        alias="schema",
+        description="corrections, by column: {age: {kind: integer}}, or with format, pattern",
     )
     constraints: tuple[Constraint, ...] = Field(
         (), description="what holds in every row of a table; see docs/tables.md"
@@ -127,7 +130,12 @@ class GenerateConfig(Strict):
     rows: Rows = 10_000
     seed: int = Field(0, ge=0, le=rng.MAX_SEED)
     shard_rows: Rows = Field(65_536, description="rows per Parquet file, a multiple of 1,024")
-    where: dict[str, Plain] = Field({}, description="condition values to fix")
+    where: dict[str, Plain] = Field({}, description="values to hold, by column")
+    balance: dict[str, Shares] = Field(
+        {},
+        description="shares of values, by column: {income: {'>50K': 0.5}}; a number alone is the "
+        "share of the rarer of two values",
+    )
     images: Literal["png", "tensor"] = "png"
     license: str = Field("unspecified", description="the licence of the data set, for its card")
 
@@ -159,6 +167,13 @@ class EvaluateConfig(Strict):
     features: str = Field("domain", description="domain, efficientnet-lite0, inception")
     weights: str | None = Field(None, description="the weights file of the inception extractor")
     holdout: str | None = Field(None, description="real data that training never saw")
+    target: list[str] | str | None = Field(
+        None,
+        description="columns of a table to predict; none given: the conditions, or a fitting one",
+    )
+    rows: int = Field(
+        100_000, ge=20, description="rows of each table that its scores are computed from"
+    )
     subsample: int = Field(10_000, ge=2, description="rows kept for kernel and neighbour metrics")
     epochs: int = Field(8, ge=1, description="passes over the real data of the domain classifier")
     gates: dict[str, Gate] = Field({}, description="limits of scores; a miss ends with code 3")

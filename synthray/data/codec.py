@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +60,14 @@ class Encoded:
         )
 
 
+class Cell(NamedTuple):
+    """One value of one slot of a table, as the codec encodes it."""
+
+    slot: int
+    code: int
+    offset: float = 0.0
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """What was skipped: how many rows of how many, and some of their names with the reason.
@@ -112,6 +120,14 @@ class Codec(Protocol):
         Args:
             first: the number of the first row, and ``seed``: that of the virtual dataset; ids are
                 made from them. Nothing else of a row depends on the rows beside it.
+        """
+        ...
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+        """How a column that is no condition holds a value, if one slot does, and the value itself.
+
+        Raises:
+            ConditionError: no such column beside the conditions, or a value it cannot have.
         """
         ...
 

@@ -138,3 +138,30 @@ def plain_type(column: Column) -> pa.DataType:
 def _indices(schema: Schema) -> list[dict[Any, int]]:
     """For each condition, the index of each value."""
     return [{value: i for i, value in enumerate(c.values or ())} for c in schema.conditions]
+
+
+def not_known(schema: Schema, name: str) -> ConditionError:
+    """That a column cannot be held."""
+    known = ", ".join(column.name for column in schema.conditions) or "none"
+    return ConditionError(
+        f"where: {name!r} is not a condition of this model", f"its conditions: {known}"
+    )
+
+
+def value_index(column: Column, value: bool | int | float | str) -> int:
+    """The index of a value; text that reads as the column's own type is taken as it.
+
+    Raises:
+        ConditionError: the column has no such value.
+    """
+    values = column.values or ()
+    for index, known in enumerate(values):
+        if known == value and isinstance(known, bool) == isinstance(value, bool):
+            return index
+    for index, known in enumerate(values):
+        if str(known).lower() == str(value).lower():
+            return index
+    shown = ", ".join(map(str, values[:20])) + (" …" if len(values) > 20 else "")
+    raise ConditionError(
+        f"where: {column.name} = {value!r} is not in the training data", f"known values: {shown}"
+    )

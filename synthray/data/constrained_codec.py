@@ -12,12 +12,13 @@ import torch
 from pydantic import TypeAdapter
 
 from synthray.config.constraints import Constraint
-from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data import arrow_types
+from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
 from synthray.data.schema import Kind, Schema
 from synthray.data.table_codec import TableCodec, TableStats
-from synthray.errors import ArtifactError, SourceError, UsageError
+from synthray.errors import ArtifactError, ConditionError, SourceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,23 @@ class ConstrainedCodec:
         """Rows with the source's columns and types, all of which satisfy the constraints."""
         made = self.inner.decode(x, cond, images_as, first=first, seed=seed)
         return self.plan.backward(made)
+
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+        """How a column holds a value: one that a constraint derives has no slot of its own.
+
+        Raises:
+            ConditionError: no such column, or a value that it cannot have.
+        """
+        if name in self.plan.alike or name not in self.schema.names:
+            return self.inner.cell(name, value)
+        kind = arrow_types.value_type(arrow_types.parse(self.schema[name].arrow_type))
+        try:
+            return None, pa.array([str(value)]).cast(kind)[0]
+        except pa.ArrowInvalid:
+            raise ConditionError(
+                f"where: {name} = {value!r} is no value of type {kind}",
+                "give it as the column has it",
+            ) from None
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         return self.plan.types

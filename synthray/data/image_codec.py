@@ -196,6 +196,10 @@ class ImageCodec:
                 columns.append(pa.StructArray.from_arrays([encoded, paths], fields=list(kind)))
         return pa.Table.from_arrays(columns, schema=schema)
 
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+        """Raises: ConditionError: nothing but conditions can be held."""
+        raise conditions.not_known(self.schema, name)
+
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: condition columns keep those of the source."""
         channels, height, width = self.shape

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from synthray.data.moments import is_number
+from synthray.data.chunks import Mapper, Source
+from synthray.data.decisions import Decision, check_correction, decide, is_settled
+from synthray.data.profile import is_plain, profile_table
 from synthray.data.schema import Column, Kind, Schema
-from synthray.data.source import Source
 from synthray.errors import SchemaError
 
 Corrections = dict[str, dict[str, object]]
@@ -44,8 +46,8 @@ def infer_image_schema(source: Source, corrections: Corrections) -> Schema:
     return Schema(columns=tuple(columns))
 
 
-def infer_table_schema(source: Source, corrections: Corrections) -> Schema:
-    """The schema of a source of plain columns: each that is a number, or can be a condition.
+def infer_vector_schema(source: Source, corrections: Corrections) -> Schema:
+    """The schema of a source for families that take numbers, from the types of its columns alone.
 
     Floats are continuous, whole numbers integer, booleans boolean, strings categorical. Columns of
     other types are left out.
@@ -75,6 +77,56 @@ def infer_table_schema(source: Source, corrections: Corrections) -> Schema:
     return Schema(columns=tuple(columns))
 
 
+def infer_table_schema(source: Source, corrections: Corrections, mapper: Mapper = map) -> Schema:
+    """The schema of a table for families that take columns of every kind.
+
+    All rows are read once, but for columns whose corrections leave nothing to find out. Columns
+    that hold lists, objects or bytes are left out.
+
+    Args:
+        mapper: reads the chunks.
+
+    Raises:
+        SchemaError: a correction that does not fit, or no column that can be learned.
+    """
+    return schema_of(source, decide_table(source, corrections, mapper))
+
+
+def schema_of(source: Source, decisions: Sequence[Decision]) -> Schema:
+    """The columns that are not left out.
+
+    Raises:
+        SchemaError: none that can be learned.
+    """
+    columns = tuple(d.column for d in decisions if d.column is not None)
+    if all(column.kind in (Kind.text, Kind.id) for column in columns):
+        told = "; ".join(f"{d.name}: {', '.join([d.kind, *d.notes])}" for d in decisions)
+        raise SchemaError(
+            f"data.source: {source.uri} has no column that can be learned: {told}",
+            "give a table with numbers, categories or dates, or correct kinds under data.schema",
+        )
+    return Schema(columns=columns)
+
+
+def decide_table(
+    source: Source, corrections: Corrections | None = None, mapper: Mapper = map
+) -> list[Decision]:
+    """What each column of a table is taken for and why; as `infer_table_schema`."""
+    given = corrections or {}
+    _check_corrections(source.schema, given, ("kind", "format", "pattern"))
+    for name, correction in given.items():
+        check_correction(source.schema.field(name), correction)
+    unsettled = [
+        field.name
+        for field in source.schema
+        if is_plain(field.type) and not is_settled(field.type, given.get(field.name, {}))
+    ]
+    profile = profile_table(source, unsettled, mapper)
+    return [
+        decide(field, profile.get(field.name), given.get(field.name, {})) for field in source.schema
+    ]
+
+
 def kinds(kind: pa.DataType) -> tuple[Kind, ...]:
     """What a column of an Arrow type beside images can be; the first is what it is taken for."""
     if pa.types.is_dictionary(kind):
@@ -102,6 +154,12 @@ def is_discrete(kind: pa.DataType) -> bool:
 
 def _corrected_kinds(schema: pa.Schema, corrections: Corrections) -> dict[str, object]:
     """The kinds that corrections give, by column; whether they fit is for the caller to say."""
+    _check_corrections(schema, corrections, ("kind",))
+    return {name: given.get("kind") for name, given in corrections.items()}
+
+
+def _check_corrections(schema: pa.Schema, corrections: Corrections, keys: tuple[str, ...]) -> None:
+    """Raises: SchemaError: a column that is none, or a key that has no meaning here."""
     for name, given in corrections.items():
         if name not in schema.names:
             close = difflib.get_close_matches(name, schema.names, n=1)
@@ -111,11 +169,11 @@ def _corrected_kinds(schema: pa.Schema, corrections: Corrections) -> dict[str, o
                 f"{hint}the columns are: {', '.join(schema.names)}",
             )
         for key in given:
-            if key != "kind":
+            if key not in keys:
+                known = "the key that can be given is" if len(keys) == 1 else "the keys are"
                 raise SchemaError(
-                    f"data.schema.{name}.{key}: unknown key", "the key that can be given is: kind"
+                    f"data.schema.{name}.{key}: unknown key", f"{known}: {', '.join(keys)}"
                 )
-    return {name: given.get("kind") for name, given in corrections.items()}
 
 
 def _check_beside_images(field: pa.Field, kind: object, image: str) -> None:
@@ -142,8 +200,3 @@ def not_numbers(source: Source, schema: Schema) -> list[str]:
         if column.condition or column.kind in (Kind.continuous, Kind.integer)
     }
     return [f"{f.name!r} ({f.type})" for f in source.schema if f.name not in numeric]
-
-
-def proposed_conditions(source: Source) -> list[str]:
-    """The columns of a source without images that can only be conditions: text and booleans."""
-    return [f.name for f in source.schema if is_discrete(f.type) and not is_number(f.type)]

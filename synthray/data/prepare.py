@@ -6,30 +6,27 @@ a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from synthray.config import DataConfig
-from synthray.data.codec import Codec, Encoded
+from synthray.data.chunks import Mapper
+from synthray.data.codec import Codec, Coding, Encoded
 from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.image_codec import ImageCodec
-from synthray.data.inference import infer_image_schema, infer_table_schema, not_numbers
+from synthray.data.inference import (
+    infer_image_schema,
+    infer_table_schema,
+    infer_vector_schema,
+    not_numbers,
+)
 from synthray.data.source import LABEL, Chunk, Source, open_source
 from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-"""Applies a function to every item, here or on a cluster; results come in the items' order."""
-
 LEARNS = "this version learns from images and from rows of numbers"
-REMEDY = "give a folder of images, Parquet with an image column, or Parquet of numeric columns"
-
-
-Coding = Literal["numbers", "modes", "bins"]
-"""How a family takes rows of plain columns: as standardised numbers, with no others among them, or
-as the compact rows of a table, whose numbers are modes or bins."""
+REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
 
 
 def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:
@@ -79,7 +76,7 @@ def _image_codec(source: Source, config: DataConfig) -> ImageCodec:
 
 
 def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
-    inferred = infer_table_schema(source, config.schema_)
+    inferred = infer_vector_schema(source, config.schema_)
     schema = inferred.with_conditions(config.conditions or [])
     others = not_numbers(source, schema)
     if others:

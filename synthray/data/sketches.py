@@ -237,8 +237,10 @@ def present_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column without a dictionary, which one file may have and another not."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    """The column without a dictionary, which one file may have and another not, or views."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

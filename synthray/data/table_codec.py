@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,43 +14,25 @@ from pydantic import Field, TypeAdapter
 from synthray.data import arrow_types, conditions
 from synthray.data.cells import storing
 from synthray.data.cells.bins import fit_bins
-from synthray.data.cells.categories import CategoryCells, CategoryForm, check_type, fit_categories
+from synthray.data.cells.categories import CategoryCells, CategoryForm, fit_categories
 from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
 from synthray.data.cells.modes import fit_modes
 from synthray.data.cells.numbers import NumberCells, NumberForm, number_slot
-from synthray.data.cells.statistics import ENDS, NumberStats
-from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data.cells.statistics import NumberStats
+from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
 from synthray.data.conditions import Label
 from synthray.data.hashing import row_keys
-from synthray.data.layout import MAX_CODES, Layout, Slot
+from synthray.data.layout import Layout, Slot
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import ValueCounts
-from synthray.errors import ArtifactError, SchemaError, SourceError
+from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, bits_of, stats_of
+from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
 
-NUMBERS = (Kind.continuous, Kind.integer, Kind.datetime)
-CATEGORIES = (Kind.categorical, Kind.boolean)
 BINS = 64
 
 Learned = NumberForm | CategoryForm
 Form = Annotated[Learned | IdForm, Field(discriminator="kind")]
 Cells = NumberCells | CategoryCells
-Stats = NumberStats | ValueCounts | IdStats
-
-
-@dataclass(frozen=True)
-class TableStats:
-    """Statistics of some rows of a table: by column, and of the conditions."""
-
-    rows: int = 0
-    columns: dict[str, Stats] = field(default_factory=dict)
-    combinations: Counter[Label] = field(default_factory=Counter)
-
-    def merge(self, other: TableStats) -> TableStats:
-        columns = dict(self.columns)
-        for name, found in other.columns.items():
-            mine: Any = columns.get(name)
-            columns[name] = found if mine is None else mine.merge(found)
-        return TableStats(self.rows + other.rows, columns, self.combinations + other.combinations)
 
 
 class TableCodec:
@@ -71,6 +52,9 @@ class TableCodec:
             of the conditions; and a column's range starts and ends at the rare-th of the numbers
             that are not listed. The edges of bins are quantiles, so numbers of single rows that
             nothing marks as such. 0 keeps all.
+
+    Raises:
+        SchemaError: a pattern of ids that cannot be read.
     """
 
     storage: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
@@ -85,6 +69,8 @@ class TableCodec:
         kinds = (*NUMBERS, *CATEGORIES, Kind.id)
         self.schema = Schema(columns=tuple(c for c in schema if c.kind in kinds or c.condition))
         self.numbers, self.bins, self.rare = numbers, bins, rare
+        for column in self.schema.of_kind(Kind.id):
+            IdCells(column, IdForm())  # a pattern that cannot be read is told before the fit
         self.cleaning: Cleaning | None = None
 
     @property
@@ -103,18 +89,7 @@ class TableCodec:
         SourceError, SchemaError: text that is no date, a column whose kind does not fit its type.
         """
         keys = row_keys(rows.select(self.schema.names))
-        columns: dict[str, Stats] = {}
-        for column in self.made:
-            cells = rows[column.name]
-            if column.kind in NUMBERS:
-                plain = storing.read(column, cells)
-                ends = ENDS + self.rare
-                columns[column.name] = NumberStats.of(plain, keys, _bits(column), ends)
-            elif column.kind == Kind.id:
-                columns[column.name] = IdStats.of(column, cells)
-            else:
-                check_type(column)
-                columns[column.name] = ValueCounts.of(cells)
+        columns = {c.name: stats_of(c, rows[c.name], keys, self.rare) for c in self.made}
         return TableStats(len(rows), columns, conditions.count_labels(self.schema, rows))
 
     def fit(self, stats: Sequence[TableStats]) -> DataSpec:
@@ -165,7 +140,7 @@ class TableCodec:
         form: Learned
         numbers: dict[str, Any] = {}
         if isinstance(stats, NumberStats):
-            bits = _bits(column)
+            bits = bits_of(column)
             if self.numbers == "bins":
                 fit = fit_bins(stats, bits, self.bins, self.rare)
             else:
@@ -175,7 +150,7 @@ class TableCodec:
         else:
             column, form, counts = fit_categories(column, stats, self.rare)
         special = {"missing": form.missing, "hidden": form.hidden}
-        if len(counts) > MAX_CODES or (len(counts) == 1 and form.hidden == 0):
+        if len(counts) == 1 and form.hidden == 0:
             raise SourceError(
                 f"data.source: column {column.name!r} has no value in data.rare = {self.rare} rows",
                 f"lower data.rare, or set data.schema.{column.name}.kind to id or text",
@@ -312,6 +287,26 @@ class TableCodec:
             number += part.number
         return pa.Table.from_arrays(columns, schema=self._arrow)
 
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+        """How a learned column holds a value, and the value; text that reads as one is taken as it.
+
+        Raises:
+            ConditionError: no such column, or a value that it cannot have.
+        """
+        part = next((c for c in self._cells if c.column.name == name), None)
+        if part is None:
+            known = ", ".join(c.column.name for c in self._cells)
+            ids = "; ids are made anew" if name in self._ids else ""
+            raise ConditionError(
+                f"where: column {name!r} is not one that was learned{ids}",
+                f"its columns: {known}",
+            )
+        code, offset, scalar = part.cell(value)
+        if part.codes == 1:
+            return None, scalar
+        slots = [c.column.name for c in self._cells if c.codes > 1]
+        return Cell(slots.index(name), code, offset), scalar
+
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: exactly those of the source."""
         return self._arrow
@@ -340,11 +335,6 @@ class TableCodec:
         except (KeyError, TypeError, ValueError, OverflowError, SchemaError) as error:
             raise ArtifactError(f"codec.json cannot be read: {error}", "train again") from error
         return codec
-
-
-def _bits(column: Column) -> int:
-    kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
-    return storing.DIGITS.get(kind, 53)
 
 
 def _check_finite(infinite: dict[str, int], rows: int) -> None:

@@ -169,6 +169,10 @@ class VectorCodec:
                 number += 1
         return pa.Table.from_arrays(columns, schema=schema)
 
+    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+        """Raises: ConditionError: nothing but conditions can be held."""
+        raise conditions.not_known(self.schema, name)
+
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: all keep those of the source."""
         return pa.schema([pa.field(c.name, conditions.plain_type(c)) for c in self.schema])

@@ -16,11 +16,10 @@ from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.distributed.mapping import cluster_map
 from synthray.errors import NotFoundError
-from synthray.metrics.evaluation import evaluate_images
+from synthray.metrics.judging import judge
 from synthray.metrics.report import report_html, report_json
-from synthray.metrics.subjects import read_subjects
 from synthray.sampling.card import dataset_card
-from synthray.sampling.dataset import Plan, read_manifest
+from synthray.sampling.dataset import Plan, manifest_uri, read_manifest
 from synthray.version import __version__
 
 
@@ -45,22 +44,14 @@ def evaluate(
     Raises:
         SourceError, SchemaError, ConditionError: data that cannot be compared.
     """
-    settings = config.evaluate
-    codec, subjects = read_subjects(config, synthetic, cluster_map)
-    say(
-        f"{len(subjects.real):,} real, {len(subjects.synthetic):,} synthetic rows; "
-        f"features {settings.features}; "
-        f"epochs of a classifier: {settings.epochs}"
-    )
-    report = evaluate_images(
-        subjects,
-        codec,
-        settings,
-        seed=config.seed,
+    report = judge(
+        config,
+        synthetic,
         compared=_compared(config, synthetic),
         environment=environment(),
         created=date.today().isoformat(),
         mapper=cluster_map,
+        say=say,
     )
     tree = report_json(report) | ({} if key is None else {"evaluation": key})
     storage.write_bytes(report_uri, report_html(report).encode())
@@ -87,7 +78,8 @@ def _compared(config: Config, synthetic: str) -> dict[str, str | int]:
     compared: dict[str, str | int] = {"real": config.data.source, "synthetic": synthetic}
     if config.evaluate.holdout:
         compared["holdout"] = config.evaluate.holdout
-    manifest = read_manifest(synthetic)
+    # Of a single file there is none, and nothing beneath it to read.
+    manifest = read_manifest(synthetic) if storage.exists(manifest_uri(synthetic)) else None
     if manifest is not None:
         plan = Plan.model_validate(manifest["plan"])
         compared |= {"artifact": plan.digest, "seed": plan.seed, "rows": plan.rows}

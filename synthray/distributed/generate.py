@@ -68,6 +68,7 @@ class ShardWriter:
                 plan.where,
                 plan.images,  # type: ignore[arg-type]
                 device,
+                plan.balance,
             )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -156,7 +157,9 @@ def generate(
     trust = (config.model.name,) if config else ()
     artifact = Artifact.load(artifact_uri, trust)
     plan = Plan.of(artifact.digest, settings)
-    schema = VirtualDataset(artifact, plan.seed, plan.where, settings.images).arrow_schema
+    virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images, balance=plan.balance)
+    _try(virtual, say)
+    schema = virtual.arrow_schema
     storage.preflight(out)
     dataset.claim(out, plan)
     if dataset.read_manifest(out) is not None:
@@ -168,6 +171,17 @@ def generate(
     patiently(out, lambda: storage.sweep(out))
     patiently(out, lambda: dataset.commit(out, plan, receipts, schema))
     return plan
+
+
+def _try(virtual: VirtualDataset, say: Callable[[str], None]) -> None:
+    """Draw one block where rows are sorted out, so that what cannot be met is told at once.
+
+    Raises:
+        ConditionError: too few rows have what is asked for.
+    """
+    if virtual.sorting:
+        virtual.block(0)
+        say(f"{virtual.sorting}: {virtual.kept / virtual.drawn:.1%} of the rows drawn have it")
 
 
 def _write_missing(

@@ -17,6 +17,7 @@ from synthray import storage
 from synthray.adapting import adapting
 from synthray.config import Config
 from synthray.console import Screen
+from synthray.data.image_codec import ImageCodec
 from synthray.data.prepare import open_data
 from synthray.data.source import open_source
 from synthray.distributed.evaluate import evaluate, refresh_card
@@ -27,8 +28,8 @@ from synthray.distributed.tune import tune
 from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
-from synthray.metrics.subjects import images_only
-from synthray.models import check_params
+from synthray.metrics.tables.evaluation import check_table_settings
+from synthray.models import check_params, coding
 from synthray.sampling.dataset import Plan, read_manifest
 from synthray.tuning.report import Tuning
 
@@ -193,9 +194,12 @@ def check_run(config: Config) -> None:
         ConfigError, SourceError, SchemaError, StorageError, UsageError.
     """
     check_params(config.model)
-    _, codec = open_data(config.data)
-    images_only(codec)
-    check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
+    _, codec = open_data(config.data, coding(config.model))
+    held = config.evaluate.holdout is not None
+    if isinstance(codec, ImageCodec):
+        check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
+    else:
+        check_table_settings(config.evaluate, codec.schema, held)
     if config.evaluate.holdout is not None:
         open_source(config.evaluate.holdout, "evaluate.holdout")
 

@@ -26,7 +26,7 @@ from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import NotFoundError, OutputTakenError, SynthRayError
-from synthray.models import check_params
+from synthray.models import check_params, coding
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
@@ -93,7 +93,7 @@ def prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, 
     Raises:
         SourceError, SchemaError, ConfigError: the data, or settings that do not fit it.
     """
-    source, codec = open_data(config.data)
+    source, codec = open_data(config.data, coding(config.model))
     say(f"{source.rows:,} rows at {source.uri}")
     fit_codec(source, codec, cluster_map)
     cleaning, spec = codec.cleaning, codec.spec

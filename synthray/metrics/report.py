@@ -1,22 +1,20 @@
 """The report: one HTML page that stands alone, and the same as JSON.
 
 Functions here take plain data and return text: who measured what, and where the page goes, is the
-caller's business. The page has no scripts and loads nothing.
+caller's business.
 """
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from synthray.errors import UsageError
 from synthray.metrics.gates import GateResult
+from synthray.metrics.pages import finite, png_uri, render, score_row
 from synthray.metrics.panel import Score
+from synthray.metrics.tables.report import TableReport, table_html, table_json
 from synthray.metrics.utility import Accuracy, Utility
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -128,23 +126,17 @@ class Report:
     created: str = ""
 
 
-def report_html(report: Report) -> str:
+def report_html(report: Report | TableReport) -> str:
     """A self-contained page.
 
     Raises:
         UsageError: a picture that is not PNG.
     """
-    environment = Environment(
-        loader=PackageLoader("synthray.metrics"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    environment.filters["percent"] = _percent
+    if isinstance(report, TableReport):
+        return table_html(report)
     utility = report.utility
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         report=report,
         missed=sum(not gate.passed for gate in report.gates),
         scores=[_score_row(name, score) for name, score in report.scores.items()],
@@ -160,8 +152,10 @@ def report_html(report: Report) -> str:
     )
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report | TableReport) -> dict[str, Any]:
     """The same as plain JSON data, without the pictures. NaN and infinity become null."""
+    if isinstance(report, TableReport):
+        return table_json(report)
     utility = report.utility
     data: dict[str, Any] = {
         "format": FORMAT,
@@ -192,29 +186,12 @@ def report_json(report: Report) -> dict[str, Any]:
         "notes": list(report.notes),
         "environment": dict(report.environment),
     }
-    clean: dict[str, Any] = _finite(data)
+    clean: dict[str, Any] = finite(data)
     return clean
 
 
 def _score_row(name: str, score: Score) -> dict[str, Any]:
-    title, tells, silent = _TELLS.get(name.partition("_")[0], (name, "", ""))
-    floor, value = score["floor"], score["value"]
-    # How much of the way to real data: floor / value where lower is better, else value / floor.
-    reached = None
-    if floor is not None and floor > 0:
-        if score["better"] == "higher":
-            reached = value / floor
-        else:
-            reached = floor / value if value > 0 else 1.0
-    return {
-        **score,
-        "name": name,
-        "title": title,
-        "tells": tells,
-        "silent": silent,
-        "std": score.get("std"),
-        "reached": None if reached is None else min(1.0, max(0.0, reached)),
-    }
+    return score_row(name, score, *_TELLS.get(name.partition("_")[0], (name, "", "")))
 
 
 def _shares(classes: Sequence[ClassRow]) -> list[tuple[float, float]]:
@@ -234,26 +211,4 @@ def _accuracy(accuracy: Accuracy) -> dict[str, float]:
 def _data_uri(picture: Picture) -> str:
     if not picture.png.startswith(PNG):
         raise UsageError(f"picture {picture.caption!r} is not PNG", "give PNG bytes")
-    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
-
-
-def _number(value: float | None) -> str:
-    """Four significant digits, thousands separated; an en dash for none."""
-    if value is None:
-        return "–"
-    if isinstance(value, int) or (abs(value) >= 1e4 and math.isfinite(value)):
-        return f"{value:,.0f}"
-    text = f"{value:.4g}"
-    return text.replace("-", "−", 1) if text.startswith("-") else text
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    return png_uri(picture.png)

@@ -57,9 +57,8 @@ def images_only(codec: Codec) -> ImageCodec:
     """Raises: SchemaError: the rows are no images."""
     if not isinstance(codec, ImageCodec):
         raise SchemaError(
-            f"data.source: its rows are numbers ({', '.join(codec.schema.names)}), and evaluation "
-            "knows images yet",
-            "run the other stages by themselves: synthray train, synthray generate, synthray serve",
+            f"data.source: rows without images, of {', '.join(codec.schema.names)}",
+            "judge them as a table: data.modality: table",
         )
     return codec
 

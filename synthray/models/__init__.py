@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from synthray.config import ModelConfig, config_error, explain
-from synthray.data.codec import DataSpec
+from synthray.data.codec import Coding, DataSpec
 from synthray.errors import ConfigError
 from synthray.models.base import GenerativeModel, OptimizerConfig
 
@@ -67,6 +67,15 @@ def family(name: str) -> type[GenerativeModel]:
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
         raise ConfigError(f"model.name: {target} is not a GenerativeModel", "subclass it")
     return found
+
+
+def coding(config: ModelConfig) -> Coding:
+    """How the config's family takes a table.
+
+    Raises:
+        ConfigError: no such family.
+    """
+    return family(config.name).coding
 
 
 def installed(name: str) -> bool:

@@ -11,14 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 from synthray import rng
 from synthray.config import BLOCK_ROWS
-from synthray.data.codec import DataSpec
 from synthray.models.base import GenerativeModel
 from synthray.rng import BatchRandom, Rows
+from synthray.sampling.holding import Holding
 
 # The number of threads is a setting of the whole process.
 _one_at_a_time = threading.Lock()
@@ -43,36 +42,24 @@ def _fixed_arithmetic() -> Iterator[None]:
 
 
 def sample_block(
-    model: GenerativeModel, spec: DataSpec, seed: int, block: int, fixed: dict[int, int]
+    model: GenerativeModel, holding: Holding, seed: int, block: int, attempt: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute one block.
 
     Args:
-        fixed: value indices of conditions that are held, by position.
+        holding: what its rows must have.
+        attempt: of a block whose rows are sorted out: each draws other rows.
 
     Returns:
         x float32 [1024, *shape] and cond int64 [1024, conditions], on the CPU.
     """
     device = next(model.parameters()).device
-    random = BatchRandom(rng.stream(seed, "block", block), Rows.all(BLOCK_ROWS), device)
-    cond = draw_conditions(spec, random, fixed)
+    address = ("block", block) if not attempt else ("again", block, attempt)
+    random = BatchRandom(rng.stream(seed, *address), Rows.all(BLOCK_ROWS), device)
+    cond = holding.conditions(random, BLOCK_ROWS)
+    held = holding.held(random, BLOCK_ROWS)
+    given = {} if held is None else {"held": held.to(device)}
     with _fixed_arithmetic():
-        x = model.sample(BLOCK_ROWS, random, cond.to(device) if spec.conditions else None)
+        here = cond.to(device) if holding.spec.conditions else None
+        x = model.sample(BLOCK_ROWS, random, here, **given)
     return x.cpu(), cond
-
-
-def draw_conditions(spec: DataSpec, random: BatchRandom, fixed: dict[int, int]) -> torch.Tensor:
-    """Conditions as they occur together in the source, given those that are held.
-
-    Held values that never occur together leave the others to their own frequencies.
-    """
-    if not spec.conditions:
-        return torch.empty((BLOCK_ROWS, 0), dtype=torch.int64)
-    combinations = np.asarray(spec.combinations, dtype=np.int64)
-    counts = np.asarray(spec.counts, dtype=np.float64)
-    match = np.all([combinations[:, p] == v for p, v in fixed.items()], axis=0)
-    weights = counts * match if fixed and (counts * match).sum() > 0 else counts
-    cond = torch.from_numpy(combinations)[random.choice(weights).cpu()]
-    for position, value in fixed.items():
-        cond[:, position] = value
-    return cond

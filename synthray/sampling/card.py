@@ -9,7 +9,6 @@ import yaml
 
 from synthray.artifact import Artifact
 from synthray.data.constrained_codec import ConstrainedCodec
-from synthray.data.schema import Kind
 from synthray.sampling.dataset import Plan
 
 
@@ -65,12 +64,7 @@ def dataset_card(
         lines += [f"- `{_cell(rule.text)}`" for rule in artifact.codec.plan.rules]
     lines += ["", "## Scores", ""]
     if not scores:
-        images = artifact.schema.of_kind(Kind.image)
-        lines.append(
-            "Not evaluated yet: `synthray evaluate` adds them here."
-            if images
-            else "Not evaluated: this version evaluates images."
-        )
+        lines.append("Not evaluated yet: `synthray evaluate` adds them here.")
     else:
         lines += ["| score | value | real against real |", "|---|---|---|"]
         for name, score in scores.items():

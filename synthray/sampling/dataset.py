@@ -52,7 +52,8 @@ class Plan(BaseModel):
     seed: int
     rows: int
     shard_rows: int
-    where: dict[str, bool | int | str] = {}
+    where: dict[str, bool | int | float | str] = {}
+    balance: dict[str, dict[str, float] | float] = {}
     images: str = "png"
     stream: str = rng.STREAM
     pyarrow: str = pa.__version__
@@ -65,6 +66,7 @@ class Plan(BaseModel):
             rows=config.rows,
             shard_rows=config.shard_rows,
             where=config.where,
+            balance=config.balance,
             images=config.images,
         )
 

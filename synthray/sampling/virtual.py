@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from synthray import rng
 from synthray.artifact import Artifact
 from synthray.config import BLOCK_ROWS
-from synthray.data.schema import Column, Kind
 from synthray.errors import ConditionError, UsageError
 from synthray.sampling.blocks import sample_block
+from synthray.sampling.wishes import Shares, Value, holding
 
-Value = bool | int | str
 MAX_ROWS = 2**63
+ATTEMPTS = 64
+"""Draws of a block, at most, for rows that have what is asked for."""
 
 
 class VirtualDataset:
@@ -24,12 +27,15 @@ class VirtualDataset:
     Args:
         artifact: a trained generator.
         seed: 0 … 2^63 - 1.
-        where: condition values to hold, by column name.
+        where: values to hold, by column name. Conditions, and columns that the family can hold, are
+            drawn so; for others, rows are drawn until 1,024 of a block have them.
+        balance: shares of values to hit, by column name (see `synthray.sampling.wishes`).
         images: PNG bytes, or uint8 tensors [height, width, channels].
         device: where the generator computes. Bytes agree among processors of one kind.
 
     Raises:
-        ConditionError: ``where`` names a column or a value that the model was not trained on.
+        ConditionError: ``where`` or ``balance`` names a column or a value that the model does not
+            know; later, that too few rows have what is asked for.
     """
 
     def __init__(
@@ -39,16 +45,23 @@ class VirtualDataset:
         where: Mapping[str, Value] | None = None,
         images: Literal["png", "tensor"] = "png",
         device: str = "cpu",
+        balance: Mapping[str, Shares] | None = None,
     ) -> None:
         if not 0 <= seed <= rng.MAX_SEED:
             raise UsageError(f"seed: {seed} is out of range", "use 0 … 2^63 - 1")
         self.artifact, self.seed, self.images = artifact, seed, images
         self._model = artifact.model.to(device)
-        self._fixed = _fixed_conditions(artifact, where or {})
+        self._holding = holding(artifact.codec, artifact.model.holds, where, balance)
+        self.drawn, self.kept = 0, 0
 
     @property
     def arrow_schema(self) -> pa.Schema:
         return self.artifact.codec.arrow_schema(self.images)
+
+    @property
+    def sorting(self) -> str:
+        """What rows are sorted out for, in words; ``kept`` of ``drawn`` so far had it."""
+        return self._holding.describe()
 
     def block(self, index: int) -> pa.Table:
         """The 1,024 rows of block ``index``."""
@@ -57,10 +70,38 @@ class VirtualDataset:
     def _part(self, index: int, offset: int, length: int) -> pa.Table:
         """Some rows of a block. All are sampled; ids may not suffice for those not asked for."""
         codec = self.artifact.codec
-        x, cond = sample_block(self._model, codec.spec, self.seed, index, self._fixed)
+        x, cond = self._sampled(index)
         x, cond = x[offset : offset + length], cond[offset : offset + length]
         first = index * BLOCK_ROWS + offset
         return codec.decode(x, cond, self.images, first=first, seed=self.seed)
+
+    def _sampled(self, index: int) -> tuple[Tensor, Tensor]:
+        """Encoded rows and conditions of a block; of several draws, where rows are sorted out.
+
+        Raises:
+            ConditionError: too few rows have what is asked for.
+        """
+        holding, codec = self._holding, self.artifact.codec
+        if not holding.sorted_out:
+            return sample_block(self._model, holding, self.seed, index)
+        parts: list[tuple[Tensor, Tensor]] = []
+        kept = 0
+        for attempt in range(ATTEMPTS):
+            x, cond = sample_block(self._model, holding, self.seed, index, attempt)
+            met = torch.from_numpy(holding.meets(codec.decode(x, cond, self.images)))
+            parts.append((x[met], cond[met]))
+            kept += int(met.sum())
+            self.drawn += len(x)
+            self.kept += int(met.sum())
+            if kept >= BLOCK_ROWS:
+                whole = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+                return whole[0][:BLOCK_ROWS], whole[1][:BLOCK_ROWS]
+        raise ConditionError(
+            f"where: {kept} of {ATTEMPTS * BLOCK_ROWS:,} rows drawn have {holding.describe()}; a "
+            f"block needs {BLOCK_ROWS:,}",
+            "train with those columns in data.conditions, or choose a family that holds any column "
+            "(nade); nothing has been written of this block",
+        )
 
     def batches(self, start: int, count: int) -> Iterator[pa.Table]:
         """Rows start … start + count, block by block, in constant memory.
@@ -84,33 +125,3 @@ class VirtualDataset:
         """Rows start … start + count as one table."""
         tables = list(self.batches(start, count))
         return pa.concat_tables(tables) if tables else self.arrow_schema.empty_table()
-
-
-def _fixed_conditions(artifact: Artifact, where: Mapping[str, Value]) -> dict[int, int]:
-    conditions = artifact.schema.conditions
-    fixed: dict[int, int] = {}
-    for name, value in where.items():
-        position = next((i for i, c in enumerate(conditions) if c.name == name), None)
-        if position is None:
-            known = ", ".join(c.name for c in conditions) or "none"
-            raise ConditionError(
-                f"where: {name!r} is not a condition of this model", f"its conditions: {known}"
-            )
-        fixed[position] = _value_index(conditions[position], value)
-    return fixed
-
-
-def _value_index(column: Column, value: Value) -> int:
-    """The index of a value; text that reads as the column's own type is taken as it."""
-    values = column.values or ()
-    if column.kind != Kind.image:
-        for index, known in enumerate(values):
-            if known == value and isinstance(known, bool) == isinstance(value, bool):
-                return index
-        for index, known in enumerate(values):
-            if str(known).lower() == str(value).lower():
-                return index
-    shown = ", ".join(map(str, values[:20])) + (" …" if len(values) > 20 else "")
-    raise ConditionError(
-        f"where: {column.name} = {value!r} is not in the training data", f"known values: {shown}"
-    )

@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthray.config import Config, dump
-from synthray.errors import MissingDependencyError
 from synthray.tuning.objective import WORST, Score, SeedResult, score
 from synthray.tuning.trial import Lineage
 
@@ -179,17 +178,9 @@ def limited(value: float, none: str = "none") -> str:
 
 
 def plot(tuning: Tuning) -> bytes:
-    """A PNG: left the distance of every seed, trial by trial; right their course.
+    """A PNG: left the distance of every seed, trial by trial; right their course."""
+    from matplotlib.figure import Figure  # slow to import
 
-    Raises:
-        MissingDependencyError: no matplotlib.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the plot needs matplotlib: {error}", "pip install 'synthray[ray]'"
-        ) from error
     figure = Figure(figsize=(12, 5), layout="constrained")
     dots, courses = figure.subplots(1, 2)
     _draw_seeds(dots, tuning)

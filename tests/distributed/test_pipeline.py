@@ -20,8 +20,11 @@ import pytest
 import ray
 import tiny
 import yaml
+from mixed import mixed
 
+import synthray
 from synthray import cli
+from synthray.metrics.report import report_json
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -185,6 +188,22 @@ def test_a_missed_gate_is_told_when_everything_else_is_done(
     assert json.loads(recalled.out)["scores"] == report["scores"]
 
 
+def test_tables_are_judged_by_their_files(tmp_path: Path) -> None:
+    for seed, name in enumerate(("real", "synthetic", "holdout")):
+        pq.write_table(mixed(300, seed), tmp_path / f"{name}.parquet", row_group_size=100)
+    files = [word for name in ("real", "synthetic", "holdout") for word in (f"--{name}", name)]
+    files[1::2] = [f"{name}.parquet" for name in files[1::2]]
+    done = Finished(tmp_path, "evaluate", *files, "--report", "r.html", "--json")
+    assert (done.code, done.left) == (0, []), done.err
+    told = json.loads(done.out)
+    assert told == json.loads((tmp_path / "r.json").read_text())
+    here = synthray.evaluate(
+        *(str(tmp_path / f) for f in files[1:4:2]), holdout=str(tmp_path / files[5])
+    )
+    assert told["scores"] == report_json(here)["scores"]
+    assert "<h2>Privacy</h2>" in (tmp_path / "r.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
@@ -193,7 +212,7 @@ def test_a_missed_gate_is_told_when_everything_else_is_done(
         ("evaluate.holdout=none", "evaluate.holdout: "),
         ("model.params={widht: 3}", "did you mean 'width'"),
         ("data.conditions=[colour]", "no column named 'colour'"),
-        ("data.source=ring.parquet", "evaluation knows images yet\n  → run the other stages by "),
+        ("data.source=ring.parquet & evaluate.target=xy", "evaluate.target: no column 'xy'"),
     ],
 )
 def test_what_cannot_be_is_told_before_ray_starts(
@@ -205,7 +224,9 @@ def test_what_cannot_be_is_told_before_ray_starts(
 ) -> None:
     monkeypatch.chdir(folder)
     pq.write_table(tiny.ring(), folder / "ring.parquet")
-    monkeypatch.setattr(sys, "argv", ["synthray", "run", "c.yaml", "output=never", override])
+    monkeypatch.setattr(
+        sys, "argv", ["synthray", "run", "c.yaml", "output=never", *override.split(" & ")]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out, err = capsys.readouterr()

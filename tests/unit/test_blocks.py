@@ -16,7 +16,8 @@ from synthray.artifact import Artifact
 from synthray.config import BLOCK_ROWS
 from synthray.data.codec import DataSpec
 from synthray.rng import BatchRandom, Rows
-from synthray.sampling.blocks import draw_conditions, sample_block
+from synthray.sampling.blocks import sample_block
+from synthray.sampling.holding import Holding
 
 SPEC = DataSpec(
     shape=(1, 8, 8),
@@ -56,7 +57,7 @@ def test_the_numbers_of_a_block_are_what_they_always_were() -> None:
     assert rng.STREAM == "philox4x64-ziggurat-1"
     random = block_random(3)
     found = {
-        "conditions": sha(draw_conditions(SPEC, random, {})),
+        "conditions": sha(Holding(SPEC).conditions(random, BLOCK_ROWS)),
         "normal": sha(random.normal(16)),
         "uniform": sha(random.uniform(5)),
         "far": sha(block_random(2**52, seed=rng.MAX_SEED).normal(4)),
@@ -111,7 +112,9 @@ def test_rows_that_do_not_divide_are_refused() -> None:
 
 def test_conditions_occur_together_as_in_the_source() -> None:
     """Chi-square of 20 blocks against the source's joint frequencies, 3 degrees of freedom."""
-    drawn = torch.cat([draw_conditions(SPEC, block_random(block), {}) for block in range(20)])
+    drawn = torch.cat(
+        [Holding(SPEC).conditions(block_random(block), BLOCK_ROWS) for block in range(20)]
+    )
     counted = [
         (drawn == torch.tensor(combo)).all(dim=1).sum().item() for combo in SPEC.combinations
     ]
@@ -122,21 +125,23 @@ def test_conditions_occur_together_as_in_the_source() -> None:
 
 
 def test_held_conditions_leave_the_others_as_they_occur_beside_them() -> None:
-    drawn = torch.cat([draw_conditions(SPEC, block_random(b), {0: 0}) for b in range(20)])
+    drawn = torch.cat(
+        [Holding(SPEC, {0: 0}).conditions(block_random(b), BLOCK_ROWS) for b in range(20)]
+    )
     assert (drawn[:, 0] == 0).all()
     assert abs((drawn[:, 1] == 1).float().mean().item() - 2 / 3) < 0.02
-    drawn = draw_conditions(SPEC, block_random(0), {1: 0})
+    drawn = Holding(SPEC, {1: 0}).conditions(block_random(0), BLOCK_ROWS)
     assert set(drawn[:, 0].tolist()) == {0, 1}
 
 
 def test_values_that_never_occur_together_can_still_be_held() -> None:
-    drawn = draw_conditions(SPEC, block_random(0), {0: 2, 1: 0})
+    drawn = Holding(SPEC, {0: 2, 1: 0}).conditions(block_random(0), BLOCK_ROWS)
     assert drawn.tolist() == [[2, 0]] * BLOCK_ROWS
 
 
 def test_without_conditions_there_are_none() -> None:
     spec = DataSpec(shape=(1, 8, 8), rows=3)
-    assert draw_conditions(spec, block_random(0), {}).shape == (BLOCK_ROWS, 0)
+    assert Holding(spec).conditions(block_random(0), BLOCK_ROWS).shape == (BLOCK_ROWS, 0)
 
 
 def test_a_value_of_weight_zero_is_never_drawn() -> None:
@@ -149,23 +154,23 @@ def test_a_value_of_weight_zero_is_never_drawn() -> None:
 
 def test_a_block_is_the_same_every_time_and_unlike_its_neighbours(artifact: Artifact) -> None:
     spec = artifact.codec.spec
-    x, cond = sample_block(artifact.model, spec, 0, 5, {})
-    again, cond_again = sample_block(artifact.model, spec, 0, 5, {})
+    x, cond = sample_block(artifact.model, Holding(spec), 0, 5)
+    again, cond_again = sample_block(artifact.model, Holding(spec), 0, 5)
     assert x.shape == (BLOCK_ROWS, 1, 8, 8) and x.dtype == torch.float32
     assert torch.equal(x, again) and torch.equal(cond, cond_again)
     for seed, block in ((0, 6), (1, 5)):
-        assert not torch.equal(sample_block(artifact.model, spec, seed, block, {})[0], x)
+        assert not torch.equal(sample_block(artifact.model, Holding(spec), seed, block)[0], x)
 
 
 def test_threads_and_the_global_generator_do_not_matter(artifact: Artifact) -> None:
     threads = torch.get_num_threads()
-    expected, _ = sample_block(artifact.model, artifact.codec.spec, 0, 1, {})
+    expected, _ = sample_block(artifact.model, Holding(artifact.codec.spec), 0, 1)
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             torch.manual_seed(count)
             state = torch.get_rng_state()
-            x, _ = sample_block(artifact.model, artifact.codec.spec, 0, 1, {})
+            x, _ = sample_block(artifact.model, Holding(artifact.codec.spec), 0, 1)
             assert torch.equal(x, expected)
             assert torch.get_num_threads() == count  # as it was
             assert torch.equal(torch.get_rng_state(), state)
@@ -177,5 +182,5 @@ def test_every_image_family_draws_blocks(tmp_path: Path) -> None:
     for family in ("gan", "dcgan", "cvae"):
         save_artifact(str(tmp_path / family), codec({"n": pa.array([0, 1])}), family, {})
         loaded = Artifact.load(str(tmp_path / family))
-        x, cond = sample_block(loaded.model, loaded.codec.spec, 0, 0, {0: 1})
+        x, cond = sample_block(loaded.model, Holding(loaded.codec.spec, {0: 1}), 0, 0)
         assert x.shape == (BLOCK_ROWS, 1, 8, 8) and cond.unique().tolist() == [1]

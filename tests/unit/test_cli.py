@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from PIL import Image
 
 from synthray import cli, config, models
 from synthray.artifact import Artifact
+from synthray.data.inference import infer_table_schema
+from synthray.data.prepare import open_data
+from synthray.data.source import open_source
 from synthray.errors import GateError, SynthRayError
 from synthray.sampling.virtual import VirtualDataset
 from synthray.version import __version__
@@ -214,7 +218,7 @@ def test_init_writes_a_config_that_loads(run, tmp_path: Path) -> None:
 def test_init_lists_every_label_of_a_folder_though_it_looks_at_few_images(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synthray.data.source.FILES_PER_CHUNK", 2)
+    monkeypatch.setattr("synthray.data.folder_source.FILES_PER_CHUNK", 2)
     source = labelled_folder(tmp_path / "s", classes=12, each=2)
     code, _, err = run("init", source, "-o", tmp_path / "c.yaml")
     assert code == 0
@@ -246,22 +250,50 @@ def test_init_without_labels_proposes_a_model_without_conditions(run, tmp_path: 
 
 
 def test_init_writes_a_config_for_parquet_of_numbers(run, tmp_path: Path) -> None:
-    words = pa.array(["a", "b"] * 32)
-    pq.write_table(tiny.ring().append_column("word", words), tmp_path / "t.parquet")
+    pq.write_table(tiny.ring(), tmp_path / "t.parquet")
     path = tmp_path / "c.yaml"
     code, out, err = run("init", tmp_path / "t.parquet", "-o", path)
     assert (code, out) == (0, "")
-    assert "64 rows of 4 numbers" in err and "condition word: 2 values: a, b" in err
-    assert f"next: synthray train {path}" in err
+    assert "64 rows of 4 columns" in err and "  n: integer; int16; -3 to 3; 7 values" in err
+    assert f"next: synthray run {path}" in err
     made = config.load(str(path))
-    assert made.data.conditions == ["word"] and made.data.image_side is None
+    assert made.data.conditions == [] and made.data.image_side is None
+    kinds = {name: column["kind"] for name, column in made.data.schema_.items()}
+    assert kinds == {"x": "continuous", "y": "continuous", "n": "integer", "mode": "integer"}
     text = path.read_text()
-    assert "#   x: continuous\n" in text and "#   n: integer\n" in text
-    assert "#   word: categorical, condition; 2 values" in text and "image_side" not in text
-    spec = tiny.vector_codec(tiny.ring()).spec
-    advised = text.split("name: ", 1)[1].split(" learn from", 1)[0].replace("#", ",").split(",")
+    assert "image_side" not in text
+    # The families that are named for numbers alone learn from this source as it is described.
+    _, codec = open_data(made.data)
+    advised = text.split("for any table; ", 1)[1].split(" learn from", 1)[0].split(",")
     for name in {word.strip() for word in advised}:
-        models.build(config.ModelConfig(name=name), spec)
+        models.build(config.ModelConfig(name=name), codec.fit([codec.partial(tiny.ring())]))
+
+
+def test_init_writes_every_column_of_a_table_to_be_corrected_in_place(run, tmp_path: Path) -> None:
+    lines = [f"K-{n:04d};{n % 7};{'ab?'[n % 3]};{1 + n % 28:02d}.03.2020;{n}" for n in range(50)]
+    lines[3] = lines[3].replace(";3;", ";;")
+    (tmp_path / "t.csv").write_text("\n".join(['key;n;"odd: #name";day;"two\nlines"', *lines]))
+    path = tmp_path / "c.yaml"
+    code, out, err = run("init", tmp_path / "t.csv", "-o", path)
+    assert (code, out) == (0, "")
+    assert "separated by semicolons" in err and "'?' (16) counts as missing" in err
+    assert "n: integer; int64; 2.0% missing; 0 to 6; 7 values" in err
+    made = config.load(str(path))
+    assert made.model.name == "nade" and made.data.schema_ == {
+        "key": {"kind": "id", "pattern": r"K-\d{4}"},
+        "n": {"kind": "integer"},
+        "odd: #name": {"kind": "categorical"},
+        "day": {"kind": "datetime", "format": "%d.%m.%Y"},
+        "two\nlines": {"kind": "id"},
+    }
+    text = path.read_text()
+    assert "32.0% missing; 2 values; such as a, b" in text
+    assert "t.csv: UTF-8, separated by semicolons, a header in line 2" in text
+    # What was found is what would be found again, without another look at the rows.
+    source = open_source(str(tmp_path / "t.csv"))
+    found = infer_table_schema(source, {})
+    settled = replace(source, chunks=[])
+    assert infer_table_schema(settled, made.data.schema_) == found
 
 
 def test_names_found_in_the_data_cannot_become_config(run, tmp_path: Path) -> None:
@@ -289,9 +321,9 @@ def test_init_does_not_overwrite_unless_forced(run, tmp_path: Path) -> None:
     [
         ("missing", "does not exist"),
         ("empty", "holds no files"),
-        ("texts", "1 files, none of them an image or Parquet"),
+        ("texts", "1 files, none of them an image or a table"),
         ("damaged", "can be read"),
-        ("table.parquet", "learns from images and from rows of numbers"),
+        ("table.parquet", "no column that can be learned: a: left out, tables do not take list"),
         ("false.parquet", "not a Parquet file"),
     ],
 )

@@ -101,7 +101,7 @@ def test_numbers_are_read_in_their_types_by_all(tmp_path: Path) -> None:
     }
     card = storage.read_bytes(f"{out}/README.md").decode()
     assert "| `x` | continuous |  |" in card and "| `mode` | integer | 0, 1, 2" in card
-    assert "Not evaluated: this version evaluates images." in card
+    assert "Not evaluated yet" in card
 
 
 # The card.

@@ -16,7 +16,7 @@ from written import write_dataset
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import DataConfig, GenerateConfig
-from synthray.data import source as sources
+from synthray.data import folder_source
 from synthray.data.codec import Encoded
 from synthray.data.inference import infer_image_schema
 from synthray.data.prepare import encode_all, fit_codec, open_data
@@ -102,7 +102,7 @@ def test_a_file_uri_gives_the_same_rows_and_plain_labels(tmp_path: Path) -> None
 def test_the_order_is_a_function_of_the_names_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "FILES_PER_CHUNK", 4)
+    monkeypatch.setattr(folder_source, "FILES_PER_CHUNK", 4)
     class_folders(tmp_path, classes=("a", "b", "c"))
     expected = open_source(str(tmp_path)).chunks
     assert [len(chunk.files) for chunk in expected] == [4, 4, 1]
@@ -127,7 +127,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_a_folder_of_other_files_says_what_would_do(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     message = refusal(tmp_path)
-    assert "holds 1 files, none of them an image or Parquet" in message and ".png" in message
+    assert "holds 1 files, none of them an image or a table" in message and ".png" in message
 
 
 def test_tables_without_rows_are_no_source(tmp_path: Path) -> None:

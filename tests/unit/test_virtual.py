@@ -14,7 +14,11 @@ from tiny import codec, ring, save_artifact, vector_codec
 
 from synthray import rng
 from synthray.artifact import Artifact
-from synthray.errors import ConditionError, UsageError
+from synthray.data.schema import Column, Kind, Schema
+from synthray.data.table_codec import TableCodec
+from synthray.errors import ConditionError, SchemaError, UsageError
+from synthray.rng import BatchRandom
+from synthray.sampling import virtual as virtual_module
 from synthray.sampling.virtual import VirtualDataset
 
 
@@ -72,8 +76,13 @@ def test_batches_are_computed_only_when_they_are_taken(
 ) -> None:
     virtual = VirtualDataset(artifact)
     made: list[int] = []
-    block = virtual.block
-    monkeypatch.setattr(virtual, "block", lambda index: (made.append(index), block(index))[1])
+    sample = virtual_module.sample_block
+
+    def spied(*args: Any) -> Any:
+        made.append(args[3])
+        return sample(*args)
+
+    monkeypatch.setattr(virtual_module, "sample_block", spied)
     next(virtual.batches(2000, 10**12))
     assert made == [1]
 
@@ -220,3 +229,33 @@ def test_the_ends_of_the_ranges_work(artifact: Artifact) -> None:
     starts_seeds = itertools.product([0, 2**63 - 1], [0, rng.MAX_SEED])
     for start, seed in starts_seeds:
         assert VirtualDataset(artifact, seed=seed).rows(start, 1).num_rows == 1
+
+
+class Coin(torch.nn.Module):
+    """Compact rows of one column of two codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+
+    def sample(self, n: int, random: BatchRandom, cond: torch.Tensor | None) -> torch.Tensor:
+        return (random.uniform(1) < 0.5).float()
+
+
+def test_ids_are_unique_in_the_whole_dataset_and_differ_by_seed(artifact: Artifact) -> None:
+    columns = (
+        Column(name="id", kind=Kind.id, pattern=r"[A-Z]\d{2}"),
+        Column(name="side", kind=Kind.categorical),
+    )
+    made = TableCodec(Schema(columns=columns))
+    made.fit([made.partial(pa.table({"id": ["A00", "B11"], "side": ["heads", "tails"]}))])
+    coins = Artifact(artifact.manifest, Coin(), made)  # type: ignore[arg-type]
+    virtual = VirtualDataset(coins, seed=3)
+    whole = virtual.rows(0, 2600)
+    assert len(whole["id"].unique()) == 2600
+    assert virtual.rows(1000, 100).equals(whole.slice(1000, 100))
+    assert virtual.block(1).equals(whole.slice(1024, 1024))
+    assert VirtualDataset(coins, seed=4).rows(0, 2600)["id"] != whole["id"]
+    # The pattern has 2,600 ids: the block they end in is made as far as it goes.
+    with pytest.raises(SchemaError, match="2,600 ids"):
+        virtual.rows(2500, 101)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from synthray.data import arrow_types
+from synthray.data.conditions import value_index
 from synthray.data.schema import Column
 from synthray.data.sketches import ValueCounts, plain
 from synthray.errors import SchemaError, SourceError
@@ -38,7 +39,10 @@ class CategoryCells:
         self.codes = len(values) + len(special)
         if sorted(special) != list(range(len(values), self.codes)):
             raise ValueError(f"column {column.name!r}: missing and hidden follow the values")
-        self._known = pa.array(values, arrow_types.value_type(self.type))
+        plain = arrow_types.value_type(self.type)
+        # Arrow looks nothing up among views.
+        self._view = pa.types.is_string_view(plain)
+        self._known = pa.array(values, pa.string() if self._view else plain)
         self._values = pa.concat_arrays([self._known, pa.nulls(len(special), self._known.type)])
         if pa.types.is_dictionary(self.type):
             indices = pa.array([*range(len(values)), *[None] * len(special)], self.type.index_type)
@@ -84,13 +88,23 @@ class CategoryCells:
         codes = pc.index_in(chunk, value_set=known).fill_null(-1)
         return np.asarray(codes.to_numpy().astype(np.int64))
 
+    def cell(self, value: bool | int | float | str) -> tuple[int, float, pa.Scalar]:
+        """The code of a value, the offset that it has not, and the value.
+
+        Raises:
+            ConditionError: the column has no such value.
+        """
+        code = value_index(self.column, value)
+        return code, 0.0, self._known[code]
+
     def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
         """Cells in the source's type; missing and hidden ones are null.
 
         Args:
             codes: int64 [rows].
         """
-        return self._values.take(pa.array(codes))
+        cells = self._values.take(pa.array(codes))
+        return cells.cast(self.type) if self._view else cells
 
 
 def fit_categories(

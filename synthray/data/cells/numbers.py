@@ -24,7 +24,10 @@ from synthray.data.cells.statistics import Number
 from synthray.data.hashing import mix
 from synthray.data.schema import Column
 from synthray.data.sketches import numbers
-from synthray.errors import SourceError
+from synthray.errors import ConditionError, SourceError
+
+MAX_WRITTEN = 65_536
+"""Days of 179 years."""
 
 
 class Axis(BaseModel):
@@ -126,7 +129,8 @@ class NumberCells:
     beyond the range is drawn into it, or hidden where rare numbers are.
 
     On a grid every cell comes back exactly from an atom, and from a bin of at most 2^25 steps, for
-    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin. Modes cut
+    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin, and
+    the rounding of float64. Modes cut
     off what is more than four deviations from the mean.
     """
 
@@ -143,6 +147,11 @@ class NumberCells:
             self._ends: tuple[float, float] = float(axis.low), float(axis.high)
         else:
             self._ends = 0.0, below(axis.longest)
+        # Dates are slow to write as text: where there are few, all of them are written beforehand.
+        self._written: pa.Array | None = None
+        if arrow_types.is_text(arrow_types.value_type(self.type)) and axis.longest < MAX_WRITTEN:
+            every = axis.cells(np.arange(int(axis.longest) + 1, dtype=np.uint64), self.type)
+            self._written = storing.write(column, self.type, every, None)
         # Where there are atoms only, decoding is looking up.
         self._values: pa.Array | None = None
         if not self._halves.any():
@@ -220,6 +229,35 @@ class NumberCells:
         passed = (cumulative <= (points * cumulative[:, -1])[:, None]).sum(axis=1)
         return np.asarray(np.minimum(passed, number - 1))
 
+    def cell(self, value: bool | int | float | str) -> tuple[int, float, pa.Scalar]:
+        """The code, the offset and the cell of a number; text that reads as one is taken as it.
+
+        Raises:
+            ConditionError: no number of the column's type, or one that it does not come to.
+        """
+        plain, name = arrow_types.value_type(self.type), self.column.name
+        try:
+            wanted = pa.array([str(value)]).cast(plain)
+        except pa.ArrowInvalid:
+            raise ConditionError(
+                f"where: {name} = {value!r} is no value of type {plain}",
+                "give it as the column has it",
+            ) from None
+        read = storing.read(self.column, pa.chunked_array([wanted]))
+        codes, offsets = self.encode(read, np.zeros(1, np.uint64))
+        near = self._decoded(codes, offsets)
+        axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
+        inside = bool(axis.low <= units[0] <= axis.high)
+        # Off a grid, and from a mode, the nearest comes back within a rounding of the offset.
+        exact = axis.grid and not self.form.weights
+        if not inside or (exact and not near.equals(wanted)):
+            raise ConditionError(
+                f"where: {name} = {value!r} is not among what the column holds; near is "
+                f"{near[0].as_py()}",
+                "give a value within its range, with no more decimals than the source has",
+            )
+        return int(codes[0]), float(offsets[0]), wanted[0]
+
     def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
         """Cells in the source's type; missing and hidden ones are null.
 
@@ -239,6 +277,8 @@ class NumberCells:
             null = codes == self._null[0]
             for code in self._null[1:]:
                 null |= codes == code
+        if self._written is not None:
+            return self._written.take(pa.array(at.view(np.int64), mask=null))
         plain = arrow_types.value_type(self.type)
         return storing.write(self.column, self.type, axis.cells(at, plain), null)
 

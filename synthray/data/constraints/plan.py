@@ -30,7 +30,8 @@ class Plan:
 
     Attributes:
         schema: of the source; inner: of the tables that the model learns from.
-        kept: the columns that are the same in both.
+        kept: the columns that are the same in both; alike: these, and those that are only drawn
+            into a range.
         types: of the source's columns.
         rules: one a constraint, in the order of the config.
 
@@ -63,6 +64,8 @@ class Plan:
         self.steps = _in_order([*settled, *bounded])
         taken = {column.name for step in self.steps for column in step.restores}
         self.kept = [name for name in schema.names if name not in taken]
+        ranged = [s.column.name for s in self.steps if isinstance(s, Bounded) and not s.bases]
+        self.alike = {*self.kept, *ranged}
         self.inner = self._inner_schema()
 
     def _inner_schema(self) -> Schema:

@@ -1,0 +1,151 @@
+"""Reading what is asked of generated rows: ``where`` and ``balance``, by column and value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from synthray.data.codec import Cell, Codec
+from synthray.data.conditions import value_index
+from synthray.errors import ConditionError
+from synthray.sampling.holding import Balance, Holding
+
+Value = bool | int | float | str
+Shares = Mapping[str, float] | float
+
+
+def holding(
+    codec: Codec,
+    holds: bool,
+    where: Mapping[str, Value] | None = None,
+    balance: Mapping[str, Shares] | None = None,
+) -> Holding:
+    """What a virtual dataset's rows must have.
+
+    Args:
+        holds: whether the model honours columns that are held.
+        where: values, by column; text that reads as the column's own type is taken as it.
+        balance: shares of values, by column. What is not named keeps its proportions; a single
+            number is the share of the rarer of a column's two values.
+
+    Raises:
+        ConditionError: an unknown column or value, or shares that are none.
+    """
+    wishes = _Wishes(codec, holds)
+    for name, value in (where or {}).items():
+        wishes.hold(name, value)
+    for name, shares in (balance or {}).items():
+        if name in (where or {}):
+            raise ConditionError(
+                f"balance: column {name!r} is held by where", "name it in one of them"
+            )
+        wishes.balance(name, shares)
+    return Holding(
+        codec.spec,
+        wishes.fixed,
+        tuple(wishes.cells),
+        tuple(wishes.balances),
+        wishes.sorted_out,
+    )
+
+
+class _Wishes:
+    def __init__(self, codec: Codec, holds: bool) -> None:
+        self.spec, self._codec, self._holds = codec.spec, codec, holds
+        self.fixed: dict[int, int] = {}
+        self.cells: list[Cell] = []
+        self.balances: list[Balance] = []
+        self.sorted_out: dict[str, pa.Scalar] = {}
+
+    def hold(self, name: str, value: Value) -> None:
+        position = self._position(name)
+        if position is not None:
+            self.fixed[position] = value_index(self._codec.schema.conditions[position], value)
+            return
+        cell, scalar = self._codec.cell(name, value)
+        if cell is not None:
+            self.cells.append(cell)
+        if cell is None or not self._holds:
+            self.sorted_out[name] = scalar
+
+    def balance(self, name: str, shares: Shares) -> None:
+        position = self._position(name)
+        if position is not None:
+            column = self._codec.schema.conditions[position]
+            found = np.zeros(len(column.values or ()))
+            values = np.asarray(self.spec.combinations, dtype=np.int64)[:, position]
+            np.add.at(found, values, np.asarray(self.spec.counts, dtype=np.float64))
+            given = _named(name, shares, found, lambda value: value_index(column, value))
+            self.balances.append(Balance(position, (), _filled(name, given, found)))
+            return
+        layout = self.spec.layout
+        slots = [slot.name for slot in layout.slots] if layout is not None else []
+        if name not in slots or layout is None or not self._holds:
+            known = [c.name for c in self._codec.schema.conditions] + slots * self._holds
+            raise ConditionError(
+                f"balance: column {name!r} is no condition, and this family cannot hold it",
+                f"balance one of: {', '.join(known) or 'none'}; or train with {name!r} in "
+                "data.conditions, or the family nade",
+            )
+        at = slots.index(name)
+        slot = layout.slots[at]
+        found = np.asarray(slot.counts, dtype=np.float64)
+        if slot.hidden is not None:
+            found[slot.hidden] = 0
+        # What is not named keeps what the model gives it: the offset is left to the model.
+        cells = [Cell(at, code, math.nan) for code in range(slot.codes)]
+
+        def code_of(value: Value) -> int:
+            cell, _ = self._codec.cell(name, value)
+            if cell is None or cells[cell.code].offset == cells[cell.code].offset:
+                raise ConditionError(
+                    f"balance: {name} = {value!r} is not a value apart from others",
+                    "name values that are far from each other, or those of a category",
+                )
+            cells[cell.code] = cell
+            return cell.code
+
+        given = _named(name, shares, found, code_of)
+        self.balances.append(Balance(None, tuple(cells), _filled(name, given, found)))
+
+    def _position(self, name: str) -> int | None:
+        conditions = self._codec.schema.conditions
+        return next((i for i, c in enumerate(conditions) if c.name == name), None)
+
+
+def _named(
+    name: str, shares: Shares, found: np.ndarray, index_of: Callable[[Value], int]
+) -> dict[int, float]:
+    """The shares that are given, by index of the value."""
+    if isinstance(shares, Mapping):
+        return {index_of(value): share for value, share in shares.items()}
+    present = np.flatnonzero(found)
+    if len(present) != 2:
+        raise ConditionError(
+            f"balance.{name}: {shares} of which of its {len(present)} values?",
+            f"give shares by value, such as {name}: {{a: 0.5, b: 0.2}}",
+        )
+    return {int(present[found[present].argmin()]): float(shares)}
+
+
+def _filled(name: str, given: Mapping[int, float], found: np.ndarray) -> tuple[float, ...]:
+    """A share for every value: what is not given is divided as in the source."""
+    total = sum(given.values())
+    if not all(0 <= share <= 1 for share in given.values()) or total > 1 + 1e-9:
+        raise ConditionError(
+            f"balance.{name}: shares of {list(given.values())}",
+            "each must be within 0 … 1, and together no more than 1",
+        )
+    rest = found.copy()
+    rest[list(given)] = 0
+    if rest.sum() == 0 and total < 1 - 1e-9:
+        raise ConditionError(
+            f"balance.{name}: the shares of all its values add up to {total:g}",
+            "let them add up to 1, or leave a value out",
+        )
+    shares = rest / max(rest.sum(), 1) * max(1 - total, 0)
+    shares[list(given)] = list(given.values())
+    return tuple(shares.tolist())
