@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import constrained
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import tiny
@@ -113,10 +115,35 @@ def test_the_fit_is_the_same_for_any_grouping_of_the_chunks() -> None:
     assert trees[0] == trees[1] == trees[2]
 
 
+def test_statistics_are_sent_between_processes() -> None:
+    rows = customers(300)
+    made, sent = codec(rows, *GIVEN), pickle.loads(pickle.dumps(codec(rows, *GIVEN)))
+    parts = [pickle.loads(pickle.dumps(sent.partial(part))) for part in (rows[:99], rows[99:])]
+    made.fit([parts[0].merge(parts[1])])
+    assert made.to_json() == fitted(rows, *GIVEN).to_json()
+
+
 def test_values_of_combinations_are_told() -> None:
     made = fitted(customers(), *GIVEN)
     assert made.schema["state"].values == ("BW", "NW", "SH", "VT")
     assert made.schema["city"].values == ("Bonn", "Kiel", "Ulm")
+
+
+def test_tables_in_other_types_are_checked_as_well() -> None:
+    made = fitted(customers(), *GIVEN)
+    rows = customers()
+    other = rows.set_column(3, "end", rows["end"].cast(pa.timestamp("ns")))
+    other = other.set_column(1, "state", rows["state"].cast(pa.large_string()))
+    other = other.set_column(6, "base", pc.add(rows["base"], 1.0)).append_column(
+        "more", rows["age"]
+    )
+    found = made.check(other)
+    assert [v.violated for v in found] == [0, 0, 0, 0, 0, 600, 0] and found.total == 600
+    assert found.merge(made.check(rows)).found[5].rows == 1200
+    with pytest.raises(SchemaError, match="the table lacks 'age', 'pay'"):
+        made.check(rows.drop_columns(["age", "pay"]))
+    with pytest.raises(SchemaError, match="do not fit the source's"):
+        made.check(rows.set_column(4, "age", pa.array(["old"] * 600)))
 
 
 def broken() -> pa.Table:
@@ -230,6 +257,10 @@ def test_generated_rows_satisfy_all_and_the_card_says_so(tmp_path: Path) -> None
     assert found.schema.equals(customers().schema)
     assert artifact.codec.check(found).total == 0
     assert virtual.rows(1000, 200).equals(found.slice(1000, 200))
+    for where in ({"state": "NW"}, {"age": 40}):  # a derived column, and one in a range
+        held = VirtualDataset(artifact, seed=5, where=where).rows(0, 1024)
+        assert held.group_by(list(where)).aggregate([]).to_pylist() == [where]
+        assert artifact.codec.check(held).total == 0
     settings = GenerateConfig(rows=3000, shard_rows=1024)
     card = dataset_card(artifact, Plan.of(artifact.digest, settings), "MIT")
     assert "## Constraints" in card and "- `pay = base + bonus`" in card

@@ -108,6 +108,9 @@ def test_columns_below_a_fixed_one_are_learned_downwards() -> None:
     assert made.backward(found).equals(rows)
     swapped = found.set_column(0, "tier & limit", found["tier & limit"].take([1, 0]))
     assert made.backward(swapped)["used"].to_pylist() == [90, 4]
+    chain = ({"less": ["once", "used"]}, {"less": ["used", "limit"]})
+    made = constrained.plan(rows, {"combinations": ["tier", "limit"]}, *chain)
+    assert made.forward(rows)["once"].to_pylist() == [3, 40]  # below the one below the limit
 
 
 def test_a_condition_stays_and_its_neighbours_give_way() -> None:
@@ -208,6 +211,18 @@ def test_combinations_are_one_column_of_keys() -> None:
     wrong = pa.table({"city & n": ["a\x1f2"], "other": [1]})
     with pytest.raises(ArtifactError, match=r"combination 'a\\x1f2' that the source lacks"):
         made.backward(wrong)
+
+
+def test_keys_are_apart_whatever_the_text() -> None:
+    rows = pa.table(
+        {
+            "a": ["x\x1fy", "x", "\\0", None, "\\", "\\\\0"],
+            "b": ["z", "y\x1fz", "", "", "s", ""],
+        }
+    )
+    made = constrained.plan(rows, {"combinations": ["a", "b"]})
+    assert made.backward(made.forward(rows)).equals(rows)
+    assert len(made.forward(rows).column(0).unique()) == 6
 
 
 def test_combinations_do_not_depend_on_the_order_of_chunks() -> None:

@@ -104,7 +104,29 @@ class Plan:
         return in_types(pa.table({name: restored[name] for name in self.types.names}), self.types)
 
     def check(self, rows: pa.Table) -> Violations:
-        """How rows satisfy the constraints; uniqueness is that among these rows."""
+        """How rows satisfy the constraints; uniqueness is that among these rows.
+
+        Args:
+            rows: of any table that has the columns, in types that fit.
+
+        Raises:
+            SchemaError: a table that lacks a column, or has it in a type that does not fit.
+        """
+        named = dict.fromkeys(name for rule in self.rules for name in rule.names)
+        lacking = [name for name in named if name not in rows.column_names]
+        if lacking:
+            raise SchemaError(
+                f"the table lacks {', '.join(map(repr, lacking))}, which the constraints name",
+                f"give a table with the columns {', '.join(named)}",
+            )
+        schema = pa.schema([self.types.field(name) for name in named])
+        try:
+            rows = in_types(rows.select(list(named)), schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SchemaError(
+                f"the table's columns do not fit the source's: {error}",
+                f"give them as {', '.join(f'{f.name}: {f.type}' for f in schema)}",
+            ) from error
         return Violations(tuple(rule.check(rows)[0] for rule in self.rules))
 
     # --- what the steps learn ------------------------------------------------------------
