@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from synthray.artifact import Artifact
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.sampling.dataset import Plan
 
 
@@ -58,6 +59,9 @@ def dataset_card(
         values = ", ".join(map(str, (column.values or ())[:20]))
         more = " …" if column.values and len(column.values) > 20 else ""
         lines.append(f"| `{_cell(column.name)}` | {column.kind.value} | {_cell(values)}{more} |")
+    if isinstance(artifact.codec, ConstrainedCodec):
+        lines += ["", "## Constraints", "", "Every row satisfies them, by construction.", ""]
+        lines += [f"- `{_cell(rule.text)}`" for rule in artifact.codec.plan.rules]
     lines += ["", "## Scores", ""]
     if not scores:
         lines.append("Not evaluated yet: `synthray evaluate` adds them here.")
