@@ -38,6 +38,8 @@ def to_arrow(table: Any) -> pa.Table:
     try:
         if kind == "pandas":
             return pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+        if kind == "polars":
+            return table.to_arrow()
         return table if isinstance(table, pa.Table) else pa.table(table)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise UsageError(

@@ -192,11 +192,11 @@ def test_three_lines_take_and_give_the_same_kind_of_table(frame: str) -> None:
         assert rows.schema.types == table.schema.types
     assert isinstance(artifact.sample(5, frame="arrow"), pa.Table)
     report = synthray.evaluate(table, artifact.sample(100))
-    assert 0 < report.scores["quality"].value <= 1
+    assert 0 < report.scores["quality"]["value"] <= 1
 
 
 def test_what_is_no_table_is_told() -> None:
-    with pytest.raises(UsageError, match=r"builtins.list is none.*DataFrame"):
+    with pytest.raises(UsageError, match=r"builtins.list is none"):
         synthray.fit([1, 2, 3])
     with pytest.raises(UsageError, match="cannot be read as Arrow's"):
         synthray.fit(pandas.DataFrame({"a": [1, "x", None]}))
