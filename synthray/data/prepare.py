@@ -29,7 +29,9 @@ LEARNS = "this version learns from images and from rows of numbers"
 REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
 
 
-def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, Codec]:
+def open_data(
+    config: DataConfig, coding: Coding = "numbers", opened: Source | None = None
+) -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
 
     Images go to the image codec. Other rows go to the table codec, within that of constraints if
@@ -38,11 +40,12 @@ def open_data(config: DataConfig, coding: Coding = "numbers") -> tuple[Source, C
 
     Args:
         coding: what the family takes.
+        opened: the source, if it has been looked at.
 
     Raises:
         SourceError, SchemaError, StorageError.
     """
-    source = open_source(config.source)
+    source = opened or open_source(config.source)
     if config.constraints and (source.image_columns or coding == "numbers"):
         raise SchemaError(
             f"data.constraints: {'images' if source.image_columns else 'rows of plain numbers'} "

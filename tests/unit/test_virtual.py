@@ -234,6 +234,8 @@ def test_the_ends_of_the_ranges_work(artifact: Artifact) -> None:
 class Coin(torch.nn.Module):
     """Compact rows of one column of two codes."""
 
+    holds = False
+
     def __init__(self) -> None:
         super().__init__()
         self.bias = torch.nn.Parameter(torch.zeros(()))
