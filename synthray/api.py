@@ -14,7 +14,7 @@ from synthray.advice import advise
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
 from synthray.data.chunks import Source, in_memory
-from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import open_source
 from synthray.errors import UsageError
 from synthray.frames import Frame, frame_of, from_arrow, to_arrow
@@ -143,7 +143,7 @@ def _advised(opened: Source, sections: Mapping[str, Any]) -> dict[str, Any]:
 def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]) -> Artifact:
     if config.model.name != "adgan":
         models.check_params(config.model)
-    opened, codec = open_data(config.data, models.coding(config.model), opened)
+    opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
     fit_codec(opened, codec, map)
     config = with_conditions(config, codec)
     check_model(config, codec)
@@ -153,7 +153,7 @@ def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]
     batches = MemoryBatches(data, config.train.batch_size, config.seed)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
-    artifacts.save_trained(config, engine, codec, outcome, name)
+    artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))
     return Artifact.load(config.place("artifact"), trust=[config.model.name])
 
 

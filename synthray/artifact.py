@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -128,8 +128,13 @@ def save_trained(
     codec: Codec,
     outcome: Outcome,
     fingerprint: str,
+    left_out: Sequence[str] = (),
 ) -> str:
-    """Write the artifact of a finished training under the config's output; returns the digest."""
+    """Write the artifact of a finished training under the config's output; returns the digest.
+
+    Args:
+        left_out: the source's columns that were not learned, for the card.
+    """
     weights = engine.sampler_state()
     card = {
         "source": config.data.source,
@@ -141,6 +146,7 @@ def save_trained(
         "losses": dict(outcome.history[-1]) if outcome.history else {},
         "guard": outcome.guard,
         "fingerprint": fingerprint,
+        "left_out": list(left_out),
     }
     if isinstance(engine.model, AdGAN):
         card["adapted"] = {

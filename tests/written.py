@@ -11,6 +11,7 @@ from synthray.config import GenerateConfig
 from synthray.sampling import dataset
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan
+from synthray.sampling.findings import look_at
 from synthray.sampling.virtual import VirtualDataset
 
 SETTINGS = GenerateConfig(rows=2500, shard_rows=1024, seed=5)
@@ -26,10 +27,10 @@ def small_artifact(place: str) -> Artifact:
 def write_dataset(artifact: Artifact, out: str, settings: GenerateConfig) -> Plan:
     """What generation does, step by step."""
     plan = Plan.of(artifact.digest, settings)
-    virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images)
+    virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images, balance=plan.balance)
     dataset.claim(out, plan)
     receipts = {i: dataset.write_shard(virtual, plan, out, i) for i in range(plan.shards)}
-    card = dataset_card(artifact, plan, settings.license).encode()
+    card = dataset_card(artifact, plan, settings.license, look_at(virtual, plan, out)).encode()
     storage.write_bytes(storage.join(out, "README.md"), card)
     dataset.commit(out, plan, receipts, virtual.arrow_schema)
     return plan

@@ -26,9 +26,9 @@ def run(config: ConfigPath, overrides: Overrides = None, address: Address = None
     """Every stage in order: train, generate, evaluate, serve a batch. Skips what is done."""
     settings = load(config, overrides, address)
     pipeline = pipeline_of()
-    pipeline.check_run(settings)
+    opened = pipeline.check_run(settings)
     with cluster_of(settings):
-        pipeline.run_all(settings, screen)
+        pipeline.run_all(settings, screen, opened)
     print(settings.output)
 
 

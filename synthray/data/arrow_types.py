@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import time
 
 import pyarrow as pa
+
+from synthray.errors import ConditionError
 
 _DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=(.)>")
 _TIMESTAMP = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
@@ -37,3 +40,25 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
+
+
+def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> pa.Array:
+    """An array [1] of what a value, or its text, is as a column's type.
+
+    Args:
+        name: of the column, for errors.
+
+    Raises:
+        ConditionError: the type has no such value.
+    """
+    plain = value_type(kind)
+    try:
+        if pa.types.is_time(plain):  # which Arrow reads from no text
+            return pa.array([time.fromisoformat(str(value))], plain)
+        return pa.array([str(value)]).cast(plain)
+    # Text that is no such value or no UTF-8; another type that Arrow reads from no text.
+    except (ValueError, NotImplementedError):
+        raise ConditionError(
+            f"where: {name} = {value!r} is no value of type {plain}",
+            "give it as the column has it",
+        ) from None

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from synthray.config.constraints import Constraint
 from synthray.data import arrow_types
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
+from synthray.data.conditions import value_index
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
 from synthray.data.schema import Kind, Schema
@@ -197,14 +198,15 @@ class ConstrainedCodec:
         """
         if name in self.plan.alike or name not in self.schema.names:
             return self.inner.cell(name, value)
-        kind = arrow_types.value_type(arrow_types.parse(self.schema[name].arrow_type))
-        try:
-            return None, pa.array([str(value)]).cast(kind)[0]
-        except pa.ArrowInvalid:
+        column = self.schema[name]
+        if column.kind in (Kind.id, Kind.text):
             raise ConditionError(
-                f"where: {name} = {value!r} is no value of type {kind}",
-                "give it as the column has it",
-            ) from None
+                f"where: column {name!r} is not one that was learned; ids are made anew",
+                "hold another column",
+            )
+        if column.values is not None:
+            value = column.values[value_index(column, value)]
+        return None, arrow_types.value_of(name, value, arrow_types.parse(column.arrow_type))[0]
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         return self.plan.types

@@ -25,21 +25,25 @@ from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import SchemaError, SourceError
 
-LEARNS = "this version learns from images and from rows of numbers"
-REMEDY = "give a folder of images, Parquet with an image column, or a table of numeric columns"
+LEARNS = "this version learns from images and from tables"
+REMEDY = "give a folder of images, Parquet with an image column, or a table"
 
 
 def open_data(
-    config: DataConfig, coding: Coding = "numbers", opened: Source | None = None
+    config: DataConfig,
+    coding: Coding = "numbers",
+    mapper: Mapper = map,
+    opened: Source | None = None,
 ) -> tuple[Source, Codec]:
-    """Look at the source, infer its schema, choose the codec; nothing is read in full yet.
+    """Look at the source, infer its schema, choose the codec.
 
     Images go to the image codec. Other rows go to the table codec, within that of constraints if
-    there are any; or, for a family that takes numbers, to the vector codec, if every column is a
-    number or a condition.
+    there are any, and are read once, to see what they hold; or, for a family that takes numbers,
+    to the vector codec, if every column is a number or a condition.
 
     Args:
         coding: what the family takes.
+        mapper: reads the chunks.
         opened: the source, if it has been looked at.
 
     Raises:
@@ -57,7 +61,7 @@ def open_data(
     if config.modality == "table" or (config.modality == "auto" and not source.image_columns):
         if coding == "numbers":
             return source, _vector_codec(source, config)
-        return source, _table_codec(source, config, coding)
+        return source, _table_codec(source, config, coding, mapper)
     raise SourceError(
         f"data.source: {config.source} is read as {config.modality!r} with columns "
         f"{source.schema.names}; {LEARNS}",
@@ -85,8 +89,9 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
     if others:
         raise SourceError(
             f"data.source: {config.source} has columns that are neither numbers nor conditions: "
-            f"{', '.join(others)}; {LEARNS}",
-            f"name text and booleans in data.conditions, or leave the columns out; or {REMEDY}",
+            f"{', '.join(others)}, and this family learns from numbers",
+            "choose a family for tables, such as rptgan; or name text and booleans in "
+            "data.conditions, or leave the columns out",
         )
     codec = VectorCodec(schema)
     if not codec.numbers:
@@ -98,9 +103,10 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
 
 
 def _table_codec(
-    source: Source, config: DataConfig, numbers: Literal["modes", "bins"]
+    source: Source, config: DataConfig, numbers: Literal["modes", "bins"], mapper: Mapper
 ) -> TableCodec | ConstrainedCodec:
-    schema = infer_table_schema(source, config.schema_).with_conditions(config.conditions or [])
+    inferred = infer_table_schema(source, config.schema_, mapper)
+    schema = inferred.with_conditions(config.conditions or [])
     make = partial(TableCodec, numbers=numbers, rare=config.rare)
     if config.constraints:
         return ConstrainedCodec(schema, config.constraints, make)
@@ -127,3 +133,8 @@ def encode_all(source: Source, codec: Codec, mapper: Mapper) -> Encoded:
         return codec.encode(chunk.read())
 
     return Encoded.concat(list(mapper(encode, source.chunks)))
+
+
+def left_out(source: Source, codec: Codec) -> list[str]:
+    """The source's columns that a generator does not know: text, lists and the like."""
+    return [name for name in source.schema.names if name not in codec.schema.names]

@@ -20,6 +20,8 @@ from synthray.metrics.judging import judge
 from synthray.metrics.report import report_html, report_json
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan, manifest_uri, read_manifest
+from synthray.sampling.findings import look_at
+from synthray.sampling.virtual import VirtualDataset
 from synthray.version import __version__
 
 
@@ -65,12 +67,10 @@ def refresh_card(config: Config, out: str, scores: dict[str, Any]) -> None:
     if manifest is None:
         raise NotFoundError(f"no complete dataset at {out}", "generate it first")
     plan = Plan.model_validate(manifest["plan"])
-    card = dataset_card(
-        Artifact.load(config.place("artifact"), trust=[config.model.name]),
-        plan,
-        config.generate.license,
-        scores,
-    )
+    artifact = Artifact.load(config.place("artifact"), trust=[config.model.name])
+    virtual = VirtualDataset(artifact, plan.seed, plan.where, balance=plan.balance)
+    findings = look_at(virtual, plan, out)
+    card = dataset_card(artifact, plan, config.generate.license, findings, scores)
     storage.write_bytes(storage.join(out, "README.md"), card.encode())
 
 

@@ -25,6 +25,7 @@ from synthray.errors import ArtifactError, ClusterError, SynthRayError
 from synthray.sampling import dataset
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan, Receipt
+from synthray.sampling.findings import look_at, try_first
 from synthray.sampling.virtual import VirtualDataset
 
 MAX_ATTEMPTS = 10
@@ -158,7 +159,7 @@ def generate(
     artifact = Artifact.load(artifact_uri, trust)
     plan = Plan.of(artifact.digest, settings)
     virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images, balance=plan.balance)
-    _try(virtual, say)
+    _try(virtual, plan, say)
     schema = virtual.arrow_schema
     storage.preflight(out)
     dataset.claim(out, plan)
@@ -166,22 +167,19 @@ def generate(
         say(f"{out} is already complete: {plan.rows:,} rows")
         return plan
     receipts = _write_missing(artifact_uri, plan, out, config, trust, show)
-    card = dataset_card(artifact, plan, settings.license).encode()
+    findings = patiently(out, lambda: look_at(virtual, plan, out))
+    card = dataset_card(artifact, plan, settings.license, findings).encode()
     patiently(out, lambda: storage.write_bytes(storage.join(out, "README.md"), card))
     patiently(out, lambda: storage.sweep(out))
     patiently(out, lambda: dataset.commit(out, plan, receipts, schema))
     return plan
 
 
-def _try(virtual: VirtualDataset, say: Callable[[str], None]) -> None:
-    """Draw one block where rows are sorted out, so that what cannot be met is told at once.
-
-    Raises:
-        ConditionError: too few rows have what is asked for.
-    """
-    if virtual.sorting:
-        virtual.block(0)
-        say(f"{virtual.sorting}: {virtual.kept / virtual.drawn:.1%} of the rows drawn have it")
+def _try(virtual: VirtualDataset, plan: Plan, say: Callable[[str], None]) -> None:
+    """Tell at once what cannot be met where rows are sorted out. Raises: ConditionError."""
+    try_first(virtual, plan)
+    if virtual.acceptance is not None:
+        say(f"{virtual.sorting}: {virtual.acceptance:.1%} of the rows drawn have it")
 
 
 def _write_missing(

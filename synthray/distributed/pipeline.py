@@ -23,14 +23,14 @@ from synthray.data.source import open_source
 from synthray.distributed.evaluate import evaluate, refresh_card
 from synthray.distributed.generate import generate
 from synthray.distributed.serve import direct_opener, running_endpoint, serve_until_interrupted
-from synthray.distributed.train import train
+from synthray.distributed.train import Opened, train
 from synthray.distributed.tune import tune
 from synthray.errors import ClusterError, NotFoundError
 from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.tables.evaluation import check_table_settings
 from synthray.models import check_params, coding
-from synthray.sampling.dataset import Plan, read_manifest
+from synthray.sampling.dataset import Plan, as_stored, read_manifest
 from synthray.tuning.report import Tuning
 
 __all__ = [
@@ -50,10 +50,14 @@ __all__ = [
 SERVED_ROWS = 2048
 
 
-def run_train(config: Config, screen: Screen) -> str:
-    """Train; returns the artifact's digest."""
+def run_train(config: Config, screen: Screen, opened: Opened | None = None) -> str:
+    """Train; returns the artifact's digest.
+
+    Args:
+        opened: the config's data, where it has been opened already.
+    """
     with screen.bar("training", "steps") as bar:
-        digest = train(config, bar.training, screen.say)
+        digest = train(config, bar.training, screen.say, opened)
     screen.say(f"artifact {digest[:16]}… at {config.place('artifact')}")
     return digest
 
@@ -142,6 +146,7 @@ def run_serve_check(config: Config, screen: Screen) -> None:
             "start": 0,
             "seed": config.generate.seed,
             "where": config.generate.where,
+            "balance": config.generate.balance,
             "images": config.generate.images,
         }
         data = _post(f"{url}/v1/models/model/sample", body, token)
@@ -184,17 +189,21 @@ def _same_rows(place: str, expected: pa.Table) -> bool:
         served = pa.ipc.open_stream(io.BytesIO(data)).read_all()
     except pa.ArrowInvalid:
         return False
-    return served.replace_schema_metadata(None).equals(expected.replace_schema_metadata(None))
+    return as_stored(served).equals(as_stored(expected))
 
 
-def check_run(config: Config) -> None:
+def check_run(config: Config) -> Opened:
     """Tell what would stop a later stage before the first one begins; Ray need not be connected.
+
+    Returns:
+        the opened data, so that nobody has to look through a table a second time.
 
     Raises:
         ConfigError, SourceError, SchemaError, StorageError, UsageError.
     """
     check_params(config.model)
-    _, codec = open_data(config.data, coding(config.model))
+    opened = open_data(config.data, coding(config.model))
+    codec = opened[1]
     held = config.evaluate.holdout is not None
     if isinstance(codec, ImageCodec):
         check_settings(config.evaluate, labelled=bool(codec.schema.conditions))
@@ -202,12 +211,17 @@ def check_run(config: Config) -> None:
         check_table_settings(config.evaluate, codec.schema, held)
     if config.evaluate.holdout is not None:
         open_source(config.evaluate.holdout, "evaluate.holdout")
+    return opened
 
 
-def run_all(config: Config, screen: Screen) -> None:
-    """Every stage in order. A missed gate is told at the end, when everything else is done."""
+def run_all(config: Config, screen: Screen, opened: Opened | None = None) -> None:
+    """Every stage in order. A missed gate is told at the end, when everything else is done.
+
+    Args:
+        opened: of `check_run`.
+    """
     screen.say("— train")
-    run_train(config, screen)
+    run_train(config, screen, opened)
     screen.say("— generate")
     run_generate(config, screen)
     screen.say("— evaluate")

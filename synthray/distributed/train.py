@@ -19,7 +19,7 @@ from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.data.batches import Batches, MemoryBatches, check_size
 from synthray.data.codec import Codec, Encoded
-from synthray.data.prepare import encode_all, fit_codec, open_data
+from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import Source
 from synthray.distributed.board import Board, watching
 from synthray.distributed.failures import unwrapped
@@ -36,6 +36,8 @@ from synthray.training.loop import train as train_loop
 from synthray.training.pictures import picture
 
 Show = Callable[[Any], None]
+Opened = tuple[Source, Codec]
+"""What `open_data` gives: a source, and its codec before the fit."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,22 @@ class Job:
     data: ray.ObjectRef | None
     """The encoded rows in the object store; None when they stream."""
     board: Any
+    left_out: tuple[str, ...]
+    """The source's columns that are not learned."""
 
 
-def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None] = print) -> str:
+def train(
+    config: Config,
+    show: Show = lambda _: None,
+    say: Callable[[str], None] = print,
+    opened: Opened | None = None,
+) -> str:
     """Train the config's model, from its checkpoints if there are any. Ray must be connected.
 
     Args:
         show: given a `Progress` now and then.
         say: given a line about what was decided.
+        opened: the config's data, where it has been opened already.
 
     Returns:
         the artifact's digest. An artifact of the same settings and data is left as it is.
@@ -67,7 +77,7 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     if config.model.name != "adgan":  # whose settings are whole only when the data is known
         check_params(config.model)
     storage.preflight(config.output)
-    source, codec, data = prepare(config, say)
+    source, codec, data = prepare(config, say, opened)
     config = with_conditions(config, codec)
     name = fingerprint(config, codec, data if data is not None else source)
     existing = _existing(config, name)
@@ -78,7 +88,8 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     if step is not None:
         say(f"going on from the checkpoint of step {step:,}")
     board = Board.remote()  # type: ignore[attr-defined]
-    job = Job(config, codec, name, None if data is None else ray.put(data), board)
+    unknown = tuple(left_out(source, codec))
+    job = Job(config, codec, name, None if data is None else ray.put(data), board, unknown)
     with watching(board, show, say):
         _fit(job, source)
     error = ray.get(board.error.remote())
@@ -87,13 +98,15 @@ def train(config: Config, show: Show = lambda _: None, say: Callable[[str], None
     return Artifact.load(config.place("artifact"), trust=[config.model.name]).digest
 
 
-def prepare(config: Config, say: Callable[[str], None]) -> tuple[Source, Codec, Encoded | None]:
+def prepare(
+    config: Config, say: Callable[[str], None], opened: Opened | None = None
+) -> tuple[Source, Codec, Encoded | None]:
     """Open the data, fit its codec on the cluster, and encode it; None where it has to stream.
 
     Raises:
         SourceError, SchemaError, ConfigError: the data, or settings that do not fit it.
     """
-    source, codec = open_data(config.data, coding(config.model))
+    source, codec = opened or open_data(config.data, coding(config.model), cluster_map)
     say(f"{source.rows:,} rows at {source.uri}")
     fit_codec(source, codec, cluster_map)
     cleaning, spec = codec.cleaning, codec.spec
@@ -192,7 +205,8 @@ def _train_here(job: Job) -> None:
     batches = _batches(job, rank, workers)
     outcome = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
     if rank == 0:
-        artifact.save_trained(config, engine, job.codec, outcome, job.fingerprint)
+        left_out = job.left_out
+        artifact.save_trained(config, engine, job.codec, outcome, job.fingerprint, left_out)
 
 
 def _batches(job: Job, rank: int, workers: int) -> Batches:

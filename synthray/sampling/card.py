@@ -8,12 +8,18 @@ from typing import Any
 import yaml
 
 from synthray.artifact import Artifact
-from synthray.data.constrained_codec import ConstrainedCodec
+from synthray.data.constraints import Violations
+from synthray.data.schema import Column, Kind
 from synthray.sampling.dataset import Plan
+from synthray.sampling.findings import Findings
 
 
 def dataset_card(
-    artifact: Artifact, plan: Plan, license_name: str, scores: Mapping[str, Any] | None = None
+    artifact: Artifact,
+    plan: Plan,
+    license_name: str,
+    findings: Findings,
+    scores: Mapping[str, Any] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -44,11 +50,13 @@ def dataset_card(
         f"| artifact | `{artifact.digest}` |",
         f"| training | {_training(card)} |",
         f"| seed | {plan.seed} |",
-        f"| held conditions | {_where(plan)} |",
+        f"| held | {_where(plan)} |",
+        f"| balanced | {_balance(plan)} |",
+        f"| sorted out | {_sorted_out(findings)} |",
         f"| licence | {_cell(license_name)} |",
         "",
-        f"Row *i* is a function of the artifact, the seed{' and the conditions' * bool(plan.where)}"
-        " and *i* alone: `synthray rows --artifact … --start i --count 1` gives it again.",
+        f"Row *i* is a function of the artifact, the seed{', what is held' * bool(plan.where)}"
+        f"{', what is balanced' * bool(plan.balance)} and *i* alone{_again(plan)}.",
         "",
         "## Columns",
         "",
@@ -56,12 +64,13 @@ def dataset_card(
         "|---|---|---|",
     ]
     for column in artifact.schema:
-        values = ", ".join(map(str, (column.values or ())[:20]))
-        more = " …" if column.values and len(column.values) > 20 else ""
-        lines.append(f"| `{_cell(column.name)}` | {column.kind.value} | {_cell(values)}{more} |")
-    if isinstance(artifact.codec, ConstrainedCodec):
-        lines += ["", "## Constraints", "", "Every row satisfies them, by construction.", ""]
-        lines += [f"- `{_cell(rule.text)}`" for rule in artifact.codec.plan.rules]
+        name = _cell(column.name)
+        lines.append(f"| `{name}` | {column.kind.value} | {_cell(_values(column))} |")
+    if left_out := card.get("left_out"):
+        names = ", ".join(f"`{_cell(name)}`" for name in left_out)
+        lines += ["", f"Left out, for they cannot be learned: {names}."]
+    if findings.violations is not None:
+        lines += ["", "## Constraints", "", *_constraints(findings.violations, plan)]
     lines += ["", "## Scores", ""]
     if not scores:
         lines.append("Not evaluated yet: `synthray evaluate` adds them here.")
@@ -74,6 +83,26 @@ def dataset_card(
     return "\n".join(lines) + "\n"
 
 
+def _values(column: Column) -> str:
+    """What a column's cells can be, where that can be listed."""
+    if column.kind == Kind.id:
+        return "made anew, unique" + f", like {column.pattern}" * bool(column.pattern)
+    values = column.values or ()
+    return ", ".join(map(str, values[:20])) + " …" * (len(values) > 20)
+
+
+def _constraints(violations: Violations, plan: Plan) -> list[str]:
+    rows = plan.range(0)[1]
+    which = "all" if rows == plan.rows else "the first"
+    return [
+        f"Rows are made so that they hold; checked in {which} {rows:,} rows.",
+        "",
+        "| constraint | rows that break it |",
+        "|---|---|",
+        *(f"| `{_cell(found.text)}` | {found.violated:,} |" for found in violations),
+    ]
+
+
 def _training(card: Mapping[str, Any]) -> str:
     """What the guard of training found."""
     guard = card.get("guard") or {}
@@ -83,7 +112,31 @@ def _training(card: Mapping[str, Any]) -> str:
 
 
 def _where(plan: Plan) -> str:
-    return ", ".join(f"`{_cell(f'{k} = {v}')}`" for k, v in plan.where.items()) or "none"
+    return ", ".join(f"`{_cell(f'{k} = {v}')}`" for k, v in plan.where.items()) or "nothing"
+
+
+def _balance(plan: Plan) -> str:
+    told = []
+    for name, shares in plan.balance.items():
+        if isinstance(shares, Mapping):
+            told += [f"`{_cell(f'{name} = {value}')}`: {s:.4g}" for value, s in shares.items()]
+        else:
+            told.append(f"`{_cell(name)}`: {shares:.4g} of the rarer value")
+    return ", ".join(told) or "nothing"
+
+
+def _sorted_out(findings: Findings) -> str:
+    if findings.acceptance is None:
+        return "nothing"
+    share = f"{findings.acceptance:.2%}"
+    return f"`{_cell(findings.sorting)}`: {share} of the first rows drawn had it"
+
+
+def _again(plan: Plan) -> str:
+    """How to have a row again; the command takes no balance."""
+    if plan.balance:
+        return ""
+    return ": `synthray rows --artifact … --start i --count 1` gives it again"
 
 
 def _cell(text: str) -> str:

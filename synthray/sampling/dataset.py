@@ -20,15 +20,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthray import rng, storage
 from synthray.config import BLOCK_ROWS, GenerateConfig
-from synthray.data import images
+from synthray.data import arrow_types, images
 from synthray.errors import AlreadyExistsError, NotFoundError, OutputTakenError
 from synthray.sampling.virtual import VirtualDataset
 
 FORMAT = 1
 GROUP_BLOCKS = 8
 """Blocks per Parquet row group."""
-FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
-"""Arrow's names of floats that Hugging Face calls otherwise."""
+NAMES = {"halffloat": "float16", "float": "float32", "double": "float64", "date32[day]": "date32"}
+"""Arrow's names of types that Hugging Face calls otherwise."""
 
 
 class Receipt(BaseModel):
@@ -181,6 +181,24 @@ def write_parquet(sink: Any, schema: pa.Schema, batches: Iterator[pa.Table]) -> 
             writer.write_table(pa.concat_tables(group), row_group_size=2**30)
 
 
+def as_stored(rows: pa.Table) -> pa.Table:
+    """Rows in the types that Parquet stores, and without dictionaries: to be compared."""
+    columns = []
+    for column in rows.columns:
+        kind = _stored(column.type)
+        columns.append(column if column.type == kind else column.cast(kind))
+    return pa.table(columns, names=rows.column_names)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    kind = arrow_types.value_type(kind)
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("ms", kind.tz)
+    if pa.types.is_time32(kind):
+        return pa.time32("ms")
+    return pa.date32() if pa.types.is_date64(kind) else kind
+
+
 def _huggingface(schema: pa.Schema) -> dict[str, str]:
     """What makes Hugging Face `datasets` decode and show the columns."""
     features: dict[str, Any] = {}
@@ -188,11 +206,16 @@ def _huggingface(schema: pa.Schema) -> dict[str, str]:
         if pa.types.is_struct(field.type):
             features[field.name] = {"_type": "Image"}
         elif not isinstance(field.type, pa.FixedShapeTensorType):
-            name = str(field.type)
-            features[field.name] = {"dtype": FLOATS.get(name, name), "_type": "Value"}
+            features[field.name] = {"dtype": _dtype(field.type), "_type": "Value"}
         else:
             return {}
     return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def _dtype(kind: pa.DataType) -> str:
+    """A type in Hugging Face's words."""
+    name = str(_stored(kind))
+    return NAMES.get(name, name)
 
 
 def commit(out: str, plan: Plan, receipts: Mapping[int, Receipt], schema: pa.Schema) -> None:

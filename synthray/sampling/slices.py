@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import sys
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 
 from synthray import storage
+from synthray.data.plain_rows import plain_rows
 from synthray.errors import UsageError
 from synthray.sampling.dataset import write_parquet
 from synthray.sampling.virtual import VirtualDataset
@@ -55,12 +55,5 @@ def _encoded(virtual: VirtualDataset, start: int, count: int, out: str) -> memor
 
 def _json_lines(virtual: VirtualDataset, start: int, count: int, sink: IO[str]) -> None:
     for batch in virtual.batches(start, count):
-        for row in batch.to_pylist():
-            sink.write(json.dumps(row, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Bytes as base64, as in the HTTP API; tensors as nested lists."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value.tolist()
+        for row in plain_rows(batch):
+            sink.write(json.dumps(row) + "\n")

@@ -60,8 +60,13 @@ class VirtualDataset:
 
     @property
     def sorting(self) -> str:
-        """What rows are sorted out for, in words; ``kept`` of ``drawn`` so far had it."""
+        """What rows are sorted out for, in words."""
         return self._holding.describe()
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of the rows drawn so far that had what they are sorted out for."""
+        return self.kept / self.drawn if self.drawn else None
 
     def block(self, index: int) -> pa.Table:
         """The 1,024 rows of block ``index``."""

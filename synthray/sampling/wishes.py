@@ -4,17 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from synthray.data.codec import Cell, Codec
 from synthray.data.conditions import value_index
+from synthray.data.schema import Kind
 from synthray.errors import ConditionError
 from synthray.sampling.holding import Balance, Holding
 
 Value = bool | int | float | str
 Shares = Mapping[str, float] | float
+Way = Literal["condition", "held", "sorted_out"]
+"""How a value is held: drawn with the conditions, given to the model, or looked for among rows."""
+
+
+def ways(codec: Codec, holds: bool) -> dict[str, Way]:
+    """The columns that `holding` can hold, each with how, in the order of the schema.
+
+    Args:
+        holds: whether the model honours columns that are held.
+    """
+    layout = codec.spec.layout
+    slots = {slot.name for slot in layout.slots} if layout is not None and holds else set()
+    found: dict[str, Way] = {}
+    for column in codec.schema:
+        if column.condition:
+            found[column.name] = "condition"
+        elif layout is not None and column.kind not in (Kind.id, Kind.text, Kind.image):
+            found[column.name] = "held" if column.name in slots else "sorted_out"
+    return found
+
+
+def settled(codec: Codec, name: str, value: Value) -> Value:
+    """The column's own value that ``value`` means, the same for all that mean it: '7' is 7.
+
+    What is no number, text or boolean comes as text.
+
+    Raises:
+        ConditionError: an unknown column or value.
+    """
+    for column in codec.schema.conditions:
+        if column.name == name:
+            return (column.values or ())[value_index(column, value)]
+    scalar = codec.cell(name, value)[1]
+    if pa.types.is_temporal(scalar.type) or pa.types.is_decimal(scalar.type):
+        scalar = scalar.cast(pa.string())
+    found: Value = scalar.as_py()
+    return found + 0.0 if isinstance(found, float) else found  # -0.0 is 0.0
 
 
 def holding(
@@ -37,7 +76,8 @@ def holding(
     wishes = _Wishes(codec, holds)
     for name, value in (where or {}).items():
         wishes.hold(name, value)
-    for name, shares in (balance or {}).items():
+    # In one order: each draws its own numbers, and what is asked for comes in any.
+    for name, shares in sorted((balance or {}).items()):
         if name in (where or {}):
             raise ConditionError(
                 f"balance: column {name!r} is held by where", "name it in one of them"

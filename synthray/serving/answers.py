@@ -60,8 +60,8 @@ class Answer:
     def etag(self) -> str:
         """A strong validator: equal tags, equal bytes."""
         rows = self.rows
-        where = sorted(rows.where.items())
-        parts = [self.model.digest, rows.seed, rows.start, rows.count, where, rows.images]
+        wishes = [sorted(rows.where.items()), rows.balance]
+        parts = [self.model.digest, rows.seed, rows.start, rows.count, *wishes, rows.images]
         text = json.dumps([*parts, self.name, self.media_type, encoders.ENCODING])
         return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
@@ -92,6 +92,8 @@ class Answer:
         for column, value in rows.where.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             query.append(("where", f"{column}={text}"))
+        if rows.balance:
+            query.append(("balance", json.dumps(rows.balance, separators=(",", ":"))))
         if rows.images != "png":
             query.append(("images", rows.images))
         return f"/v1/models/{quote(self.name)}/rows?{urlencode(query)}"
@@ -164,15 +166,18 @@ async def respond(
 
     What fails by then is still told as a problem; what fails later breaks the connection.
     """
+    rows = answer.rows
     dataset: Rows = await to_thread.run_sync(
-        lambda: answer.model.open(answer.rows.seed, answer.rows.where, answer.rows.images),
+        lambda: answer.model.open(rows.seed, rows.where, rows.balance, rows.images),
         limiter=threads,
     )
-    blocks = dataset.batches(answer.rows.start, answer.rows.count)
+    blocks = dataset.batches(rows.start, rows.count)
     encoder = answer.encoder(dataset.arrow_schema)
     pieces = Pieces(encoders.encode(encoder, blocks), threads)
     first = await pieces.next() or b""
-    if answer.media_type != PNG and answer.rows.count > BLOCK_ROWS:
+    if dataset.acceptance is not None:
+        headers = {**headers, "SynthRay-Acceptance": f"{dataset.acceptance:.3g}"}
+    if answer.media_type != PNG and rows.count > BLOCK_ROWS:
         return StreamedResponse(first, pieces, headers, answer.media_type, stall_seconds)
     body = [first]
     while (piece := await pieces.next()) is not None:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from synthray.config import ServeConfig
-from synthray.errors import ConditionError, UsageError
+from synthray.errors import ConditionError, SchemaError, UsageError
 from synthray.serving import openapi
 from synthray.serving.answers import (
     PNG,
@@ -85,7 +85,9 @@ def create_app(
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(ConditionError, _on_condition_error)
+    # More rows than a column has ids is a schema's error.
+    for kind in (ConditionError, SchemaError):
+        app.add_exception_handler(kind, _on_refusal)
     page = files("synthray.serving").joinpath("page.html").read_text(encoding="utf-8")
 
     @app.get("/", include_in_schema=False)
@@ -144,13 +146,14 @@ def _model_routes(
 
     @router.get(
         "/models/{name}",
-        summary="A model's schema, card, digest and scores",
+        summary="A model's schema, what can be held, card, digest and scores",
         responses=openapi.problems(401, 404),
     )
     async def show_model(name: str) -> JSONResponse:
         model = find(name)
         details = {
             "schema": model.schema.model_dump(mode="json"),
+            "where": dict(model.ways),
             "card": _json_safe(model.card),
             "scores": _json_safe(model.scores),
             "max_rows": row_limits(model, settings),
@@ -166,7 +169,7 @@ def _model_routes(
     async def sample(
         name: str, body: SampleBody, request: Request, until_sent: UntilSent
     ) -> Response:
-        rows = slice_of_body(body, find(name).schema)
+        rows = slice_of_body(body, find(name))
         return await answer_with(request, name, rows, "body.rows", until_sent)
 
     @router.get(
@@ -181,7 +184,7 @@ def _model_routes(
         request: Request,
         until_sent: UntilSent,
     ) -> Response:
-        rows = slice_of_query(query, find(name).schema)
+        rows = slice_of_query(query, find(name))
         return await answer_with(request, name, rows, "query.count", until_sent)
 
     return router
@@ -241,5 +244,6 @@ async def _on_validation_error(request: Request, error: Any) -> Response:
     return of_validation(error.errors(), request).response()
 
 
-async def _on_condition_error(_: Request, error: Any) -> Response:
-    return Problem(422, "invalid-condition", str(error)).response()
+async def _on_refusal(_: Request, error: Any) -> Response:
+    kind = "invalid-condition" if isinstance(error, ConditionError) else "too-many-rows"
+    return Problem(422, kind, f"{error.what}; {error.remedy}").response()

@@ -7,20 +7,18 @@ to chance), for the answers carry strong ETags.
 
 from __future__ import annotations
 
-import base64
 import csv
-import datetime
 import io
 import json
-import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthray.data.plain_rows import plain_rows
 from synthray.serving.sink import Sink
 
 ENCODING = f"1 pyarrow {pa.__version__} pillow {PIL.__version__}"
@@ -161,50 +159,6 @@ class ZipOfImages:
         entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         entry.external_attr = 0o644 << 16
         self._archive.writestr(entry, data)
-
-
-def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows of values that JSON has: images as base64, NaN as null, times as ISO 8601."""
-    if not table.num_columns:
-        return iter([{}] * table.num_rows)
-    columns = [_plain_column(table.column(name)) for name in table.column_names]
-    return (
-        dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)
-    )
-
-
-def _plain_column(column: pa.ChunkedArray) -> Sequence[Any]:
-    if isinstance(column.type, pa.FixedShapeTensorType):
-        whole = column.combine_chunks()
-        pieces = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
-        return [image for piece in pieces for image in piece.to_numpy_ndarray().tolist()]
-    plain = _plainer(column.type)
-    values: list[Any] = column.to_pylist()
-    return values if plain is None else [None if v is None else plain(v) for v in values]
-
-
-def _plainer(kind: pa.DataType) -> Callable[[Any], Any] | None:
-    """How a value of this Arrow type becomes one of JSON; none: it already is."""
-    types = pa.types
-    if types.is_dictionary(kind):
-        return _plainer(kind.value_type)
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_string(kind):
-        return None
-    return _plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _dumps(value: Any) -> bytes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.errors import NotFoundError, StorageError
 from synthray.sampling.virtual import VirtualDataset
-from synthray.serving.models import Images, ServedModel, Where
+from synthray.sampling.wishes import settled, ways
+from synthray.serving.models import Balance, Images, ServedModel, Where
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +31,15 @@ def load_model(uri: str, trust: Collection[str] = ()) -> ServedModel:
     """
     artifact = Artifact.load(uri, trust)
 
-    def open_rows(seed: int, where: Where, images: Images) -> VirtualDataset:
-        return VirtualDataset(artifact, seed=seed, where=where, images=images)
+    def open_rows(seed: int, where: Where, balance: Balance, images: Images) -> VirtualDataset:
+        return VirtualDataset(artifact, seed, where, images, balance=balance)
 
     return ServedModel(
         digest=artifact.digest,
         schema=artifact.schema,
         open=open_rows,
+        settle=partial(settled, artifact.codec),
+        ways=ways(artifact.codec, artifact.model.holds),
         card=artifact.card,
         scores=_scores(uri),
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from synthray.data.schema import Kind, Schema
+from synthray.sampling.wishes import Value, Way
 
 Images = Literal["png", "tensor"]
-Where = Mapping[str, bool | int | str]
+Where = Mapping[str, Value]
+Balance = Mapping[str, Mapping[str, float] | float]
 
 
 class Rows(Protocol):
@@ -20,11 +22,14 @@ class Rows(Protocol):
     @property
     def arrow_schema(self) -> pa.Schema: ...
 
+    @property
+    def acceptance(self) -> float | None: ...
+
     def batches(self, start: int, count: int) -> Iterator[pa.Table]: ...
 
 
 class Opener(Protocol):
-    def __call__(self, seed: int, where: Where, images: Images) -> Rows: ...
+    def __call__(self, seed: int, where: Where, balance: Balance, images: Images) -> Rows: ...
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,17 @@ class ServedModel:
     """One model under one name.
 
     Attributes:
-        open: gives the virtual dataset of (seed, where), with images in the given form.
+        open: gives the virtual dataset of (seed, where, balance), with images in the given form.
+        settle: a column's own value that is meant, of the columns in ``ways``; ConditionError.
+        ways: the columns that can be held, each with how.
         scores: what the model's report says, when there is one.
     """
 
     digest: str
     schema: Schema
     open: Opener
+    settle: Callable[[str, Value], Value]
+    ways: Mapping[str, Way]
     card: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] | None = None
 

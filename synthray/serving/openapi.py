@@ -34,6 +34,7 @@ _ROW_HEADERS = {
     "SynthRay-Seed": "the seed, also when the server chose it",
     "SynthRay-Start": "the first row's number",
     "SynthRay-Rows": "how many rows",
+    "SynthRay-Acceptance": "where rows are sorted out: the share of the first ones drawn that stay",
     "Content-Location": "where the same rows can be had again",
 }
 

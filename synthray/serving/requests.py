@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
-from synthray.data.schema import Column, Kind, Schema
+from synthray.errors import ConditionError
 from synthray.rng import MAX_SEED
-from synthray.serving.models import Images, Where
+from synthray.sampling.wishes import Value
+from synthray.serving.models import Balance, Images, ServedModel, Where
 from synthray.serving.problems import bad_field
 
 MAX_START = 2**63 - 1
@@ -28,13 +40,22 @@ def _digits(value: Any) -> Any:
     return value
 
 
+Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Share = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
+Shares = dict[str, dict[str, Share] | Share]
+BALANCE = (
+    "shares of values, by column, such as {'income': {'>50K': 0.5}}; a number alone is the share "
+    "of the rarer of two values"
+)
+
+
 class SampleBody(BaseModel):
     """A batch of rows to draw."""
 
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        json_schema_extra={"examples": [{"rows": 16, "seed": 0, "where": {}}]},
+        json_schema_extra={"examples": [{"rows": 16, "seed": 0, "where": {}, "balance": {}}]},
     )
 
     rows: int = Field(ge=1, description="how many rows")
@@ -42,9 +63,10 @@ class SampleBody(BaseModel):
         None, ge=0, le=MAX_SEED, description="none: a fresh one, told in the header SynthRay-Seed"
     )
     start: int = Field(0, ge=0, le=MAX_START, description="the first row's number")
-    where: dict[str, StrictBool | StrictInt | StrictStr] = Field(
-        {}, description="condition values to fix, by column"
+    where: dict[str, StrictBool | StrictInt | Finite | StrictStr] = Field(
+        {}, description="values to hold, by column; GET /v1/models/{name} tells which can be held"
     )
+    balance: Shares = Field({}, description=BALANCE)
     images: Images = Field("png", description="how image columns come in tables")
 
 
@@ -58,36 +80,39 @@ class RowsQuery(BaseModel):
         0, ge=0, le=MAX_START, description="the first row's number"
     )
     seed: Annotated[int, BeforeValidator(_digits)] = Field(0, ge=0, le=MAX_SEED)
-    where: list[str] = Field([], description="condition values to fix: where=label=7, repeatable")
+    where: list[str] = Field([], description="values to hold: where=label=7, repeatable")
+    balance: Json[Shares] = Field("{}", validate_default=True, description=f"as JSON: {BALANCE}")
     images: Images = Field("png", description="how image columns come in tables")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows start … start + count of the virtual dataset of (seed, where)."""
+    """Rows start … start + count of the virtual dataset of (seed, where, balance)."""
 
     start: int
     count: int
     seed: int
     where: Where
+    balance: Balance
     images: Images
 
 
-def slice_of_body(body: SampleBody, schema: Schema) -> Slice:
-    """Raises Problem: a range past the last row, an unknown condition or value."""
+def slice_of_body(body: SampleBody, model: ServedModel) -> Slice:
+    """Raises Problem: a range past the last row, an unknown column or value."""
     _check_range(body.start, body.rows, "body.rows")
     where = {
-        name: _known_value(schema, name, value, f"body.where.{name}")
+        name: _known_value(model, name, value, f"body.where.{name}")
         for name, value in body.where.items()
     }
     seed = secrets.randbelow(FRESH_SEEDS) if body.seed is None else body.seed
-    return Slice(body.start, body.rows, seed, where, body.images)
+    balance = _known_shares(model, body.balance, "body.balance")
+    return Slice(body.start, body.rows, seed, where, balance, body.images)
 
 
-def slice_of_query(query: RowsQuery, schema: Schema) -> Slice:
-    """Raises Problem: a range past the last row, an unknown or repeated condition or value."""
+def slice_of_query(query: RowsQuery, model: ServedModel) -> Slice:
+    """Raises Problem: a range past the last row, an unknown or repeated column or value."""
     _check_range(query.start, query.count, "query.count")
-    where: dict[str, bool | int | str] = {}
+    where: dict[str, Value] = {}
     for item in query.where:
         name, equals, text = item.partition("=")
         if not equals:
@@ -96,8 +121,9 @@ def slice_of_query(query: RowsQuery, schema: Schema) -> Slice:
         if name in where:
             detail = f"column {name!r} is fixed twice; give each condition once"
             raise bad_field("invalid-condition", "query.where", detail)
-        where[name] = _known_value(schema, name, text, "query.where")
-    return Slice(query.start, query.count, query.seed, where, query.images)
+        where[name] = _known_value(model, name, text, "query.where")
+    balance = _known_shares(model, query.balance, "query.balance")
+    return Slice(query.start, query.count, query.seed, where, balance, query.images)
 
 
 def _check_range(start: int, count: int, field: str) -> None:
@@ -106,31 +132,32 @@ def _check_range(start: int, count: int, field: str) -> None:
         raise bad_field("range-too-far", field, detail)
 
 
-def _condition(schema: Schema, name: str, field: str) -> Column:
-    known = [column.name for column in schema.conditions]
-    for column in schema.conditions:
-        if column.name == name:
-            return column
-    told = f"the conditions are: {', '.join(known)}" if known else "the model has no conditions"
-    raise bad_field("unknown-condition", field, f"no condition named {name!r}; {told}", known=known)
+def _known_value(model: ServedModel, name: str, value: Value, field: str) -> Value:
+    """The column's own value that ``value`` means, so that equal requests have equal tags."""
+    known = list(model.ways)
+    if name not in known:
+        told = f"those that can are: {', '.join(known)}" if known else "none can, of this model"
+        detail = f"no column {name!r} that can be held; {told}"
+        raise bad_field("unknown-condition", field, detail, known=known)
+    try:
+        return model.settle(name, value)
+    except ConditionError as error:
+        detail, values = f"{error.what}; {error.remedy}", model.schema[name].values
+        members = {} if values is None else {"known": list(values)}
+        raise bad_field("unknown-value", field, detail, **members) from error
 
 
-def _known_value(
-    schema: Schema, name: str, value: bool | int | str, field: str
-) -> bool | int | str:
-    """The condition's own value that ``value`` means, so that equal requests have equal tags.
-
-    Text that reads as a value of another type means it, as on the command line: '7' is 7.
-    """
-    column = _condition(schema, name, field)
-    values = column.values or ((False, True) if column.kind == Kind.boolean else ())
-    for known in values:
-        # True == 1 in Python; a label 1 must not answer to true.
-        if type(known) is type(value) and known == value:
-            return known
-    for known in values:
-        if str(known).lower() == str(value).lower():
-            return known
-    shown = ", ".join(repr(known) for known in values[:50]) + (" …" if len(values) > 50 else "")
-    detail = f"condition {name!r} has no value {value!r}; the values are: {shown}"
-    raise bad_field("unknown-value", field, detail, known=list(values))
+def _known_shares(model: ServedModel, balance: Balance, field: str) -> Balance:
+    """The same with the columns' own values, sorted. What shares are none, the dataset tells."""
+    found: dict[str, Mapping[str, float] | float] = {}
+    for name, shares in sorted(balance.items()):
+        place = f"{field}.{name}"
+        if isinstance(shares, Mapping):
+            own = {str(_known_value(model, name, v, place)): float(s) for v, s in shares.items()}
+            found[name] = dict(sorted(own.items()))
+            if len(own) < len(shares):
+                detail = f"a value of column {name!r} has two shares; give each value once"
+                raise bad_field("invalid-condition", place, detail)
+        else:
+            found[name] = float(shares)
+    return found

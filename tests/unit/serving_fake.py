@@ -16,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from synthray.config import BLOCK_ROWS, ServeConfig
+from synthray.data.conditions import value_index
 from synthray.data.schema import Column, Kind, Schema
 from synthray.serving.app import create_app
 from synthray.serving.models import ServedModel
@@ -37,7 +38,13 @@ PICTURES = Schema(
 TABLE = Schema(
     columns=(
         Column(name="amount", kind=Kind.continuous, arrow_type="double"),
-        Column(name="member", kind=Kind.boolean, condition=True, arrow_type="bool"),
+        Column(
+            name="member",
+            kind=Kind.boolean,
+            condition=True,
+            values=(False, True),
+            arrow_type="bool",
+        ),
         Column(name="city", kind=Kind.categorical, condition=True, values=("Köln", "Rom=1", "1")),
         Column(name="day", kind=Kind.datetime, arrow_type="timestamp[us]"),
     )
@@ -137,6 +144,10 @@ class FakeRows:
     def _gone(self) -> None:
         self.watch.alive -= 1
 
+    @property
+    def acceptance(self) -> float | None:
+        return None
+
     def rows(self, start: int, count: int) -> pa.Table:
         return pa.concat_tables(list(self.batches(start, count)))
 
@@ -148,13 +159,15 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def served(schema: Schema = PICTURES, watch: Watch | None = None) -> ServedModel:
-    def open_rows(seed: int, where: Any, images: Any) -> FakeRows:
+    def open_rows(seed: int, where: Any, balance: Any, images: Any) -> FakeRows:
         return FakeRows(schema, seed, where, images, watch)
 
     return ServedModel(
         digest=DIGEST,
         schema=schema,
         open=open_rows,
+        settle=lambda name, value: schema[name].values[value_index(schema[name], value)],
+        ways={column.name: "condition" for column in schema.conditions},
         card={"family": "fake", "loss": float("nan")},
         scores={"frechet": 1.5},
     )

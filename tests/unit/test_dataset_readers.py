@@ -22,6 +22,7 @@ from synthray import storage
 from synthray.artifact import Artifact
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan
+from synthray.sampling.findings import Findings
 from synthray.sampling.virtual import VirtualDataset
 
 
@@ -124,13 +125,14 @@ def test_names_and_values_with_bars_keep_the_table_whole(out: str, artifact: Art
     body = storage.read_bytes(f"{out}/README.md").decode()
     assert "| `odd\\|name` | categorical | x\\|y, z |" in body
     plan = Plan(digest="d", seed=0, rows=1, shard_rows=1024, where={"odd|name": "x|y"})
-    assert "| held conditions | `odd\\|name = x\\|y` |" in dataset_card(artifact, plan, "a: b\n---")
-    head = dataset_card(artifact, plan, "a: b\n---").split("---\n")[1]
+    card = dataset_card(artifact, plan, "a: b\n---", Findings())
+    assert "| held | `odd\\|name = x\\|y` |" in card
+    head = card.split("---\n")[1]
     assert yaml.safe_load(head)["license"].startswith("a: b")
 
 
 def test_scores_are_shown_beside_their_floor(artifact: Artifact) -> None:
     plan = Plan(digest="d", seed=0, rows=1, shard_rows=1024)
     scores = {"frechet_domain": {"value": 12.345678, "floor": 1.5}, "recall": {"value": None}}
-    text = dataset_card(artifact, plan, "MIT", scores)
+    text = dataset_card(artifact, plan, "MIT", Findings(), scores)
     assert "| frechet_domain | 12.35 | 1.5 |" in text and "| recall | – | – |" in text

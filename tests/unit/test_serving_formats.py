@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from serving_fake import PICTURES, SIDE, TABLE, FakeRows, Watch, app_of, call
 
-from synthray.serving import encoders
+from synthray.data.plain_rows import plain_rows
 from synthray.serving.sheet import GAP
 
 SLICES = [(0, 1), (0, 1024), (1023, 2), (1000, 3000), (2**63 - 5, 5), (1024, 1025)]
@@ -98,7 +98,7 @@ def test_awkward_values_become_json() -> None:
             "date": pa.array([0, 1], pa.date32()),
         }
     )
-    first, second = (json.loads(json.dumps(row)) for row in encoders.plain_rows(table))
+    first, second = (json.loads(json.dumps(row)) for row in plain_rows(table))
     assert first == {
         "bytes": "/w==",
         "list": [1.0, None],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from serving_fake import PICTURES, app_of, call, served
 from synthray.config import ServeConfig
 from synthray.errors import ConditionError, UsageError
 from synthray.serving.app import create_app
-from synthray.serving.models import ServedModel
 from synthray.serving.negotiation import choose
 
 SAMPLE = "/v1/models/digits/sample"
@@ -45,8 +45,10 @@ def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
         ({"rows": 1, "start": False}, "body.start"),
         ({"rows": 1, "images": "jpeg"}, "body.images"),
         ({"rows": 1, "row": 1}, "body.row"),
-        ({"rows": 1, "where": {"label": 1.0}}, "body.where.label"),
+        ({"rows": 1, "where": {"label": None}}, "body.where.label"),
         ({"rows": 1, "where": []}, "body.where"),
+        ({"rows": 1, "balance": {"label": 1.5}}, "body.balance.label"),
+        ({"rows": 1, "balance": {"label": {"1": "half"}}}, "body.balance.label"),
         ([], "body"),
         (1, "body"),
     ],
@@ -172,10 +174,10 @@ def test_equal_conditions_have_equal_tags() -> None:
 
 
 def test_what_the_dataset_refuses_is_a_problem() -> None:
-    def refuse(seed: int, where: Any, images: Any) -> Any:
+    def refuse(*_: Any) -> Any:
         raise ConditionError("where: this pair never occurred", "choose another")
 
-    model = ServedModel("ab", PICTURES, refuse)
+    model = replace(served(PICTURES), open=refuse)
     app = create_app({"m": model}, ServeConfig())
     document = problem(call(app, "GET", "/v1/models/m/rows?count=1"), 422, "invalid-condition")
     assert "never occurred" in document["detail"]

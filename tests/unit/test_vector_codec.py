@@ -287,7 +287,7 @@ def test_images_come_before_numbers(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({}, r"neither numbers nor conditions: 'name' \(string\), 'on' \(bool\)"),
-        ({}, "learns from images and from rows of numbers"),
+        ({}, "this family learns from numbers"),
         ({}, "name text and booleans in data.conditions, or leave the columns out"),
         ({"conditions": ["name"]}, r"neither numbers nor conditions: 'on' \(bool\)"),
         ({"conditions": ["name", "on", "x"]}, "column 'x' is continuous, not categorical"),

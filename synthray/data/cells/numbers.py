@@ -255,15 +255,19 @@ class NumberCells:
         Raises:
             ConditionError: no number of the column's type, or one that it does not come to.
         """
-        plain, name = arrow_types.value_type(self.type), self.column.name
+        name = self.column.name
+        wanted = arrow_types.value_of(name, value, self.type)
         try:
-            wanted = pa.array([str(value)]).cast(plain)
-        except pa.ArrowInvalid:
+            read = storing.read(self.column, pa.chunked_array([wanted]))
+        except SourceError:  # text that is no date
+            read = pa.chunked_array([pa.nulls(1, pa.int64())])
+        if not numbers(read)[1].all():
             raise ConditionError(
-                f"where: {name} = {value!r} is no value of type {plain}",
-                "give it as the column has it",
-            ) from None
-        read = storing.read(self.column, pa.chunked_array([wanted]))
+                f"where: {name} = {value!r} is not among what the column holds",
+                f"give a date of the format {self.column.format}"
+                if self.column.format
+                else "give a number",
+            )
         codes, offsets = self.encode(read, np.zeros(1, np.uint64))
         near = self.decode(codes, offsets)
         axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
