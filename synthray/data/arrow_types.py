@@ -52,6 +52,8 @@ def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> p
         ConditionError: the type has no such value.
     """
     plain = value_type(kind)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 37.0 is a whole number too
     try:
         if pa.types.is_time(plain):  # which Arrow reads from no text
             return pa.array([time.fromisoformat(str(value))], plain)

@@ -126,8 +126,8 @@ def of_validation(details: Sequence[Mapping[str, Any]], request: Request) -> Pro
 
 
 def _place(detail: Mapping[str, Any]) -> str:
-    if detail["type"] == "json_invalid":
-        return "body"
+    if detail["type"] == "json_invalid" and detail["loc"][0] == "body":
+        return "body"  # its loc is a place in the text
     return ".".join(str(part) for part in detail["loc"])
 
 

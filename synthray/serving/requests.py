@@ -134,11 +134,7 @@ def _check_range(start: int, count: int, field: str) -> None:
 
 def _known_value(model: ServedModel, name: str, value: Value, field: str) -> Value:
     """The column's own value that ``value`` means, so that equal requests have equal tags."""
-    known = list(model.ways)
-    if name not in known:
-        told = f"those that can are: {', '.join(known)}" if known else "none can, of this model"
-        detail = f"no column {name!r} that can be held; {told}"
-        raise bad_field("unknown-condition", field, detail, known=known)
+    _check_column(model, name, field)
     try:
         return model.settle(name, value)
     except ConditionError as error:
@@ -147,11 +143,20 @@ def _known_value(model: ServedModel, name: str, value: Value, field: str) -> Val
         raise bad_field("unknown-value", field, detail, **members) from error
 
 
+def _check_column(model: ServedModel, name: str, field: str) -> None:
+    known = list(model.ways)
+    if name not in known:
+        told = f"those that can are: {', '.join(known)}" if known else "none can, of this model"
+        detail = f"no column {name!r} that can be held; {told}"
+        raise bad_field("unknown-condition", field, detail, known=known)
+
+
 def _known_shares(model: ServedModel, balance: Balance, field: str) -> Balance:
     """The same with the columns' own values, sorted. What shares are none, the dataset tells."""
     found: dict[str, Mapping[str, float] | float] = {}
     for name, shares in sorted(balance.items()):
         place = f"{field}.{name}"
+        _check_column(model, name, place)
         if isinstance(shares, Mapping):
             own = {str(_known_value(model, name, v, place)): float(s) for v, s in shares.items()}
             found[name] = dict(sorted(own.items()))
