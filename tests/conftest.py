@@ -1,11 +1,12 @@
-"""Fixtures for all tests: a real S3 server, and a fresh bucket on it."""
+"""Fixtures for all tests: a real S3 server with a fresh bucket, the command line."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from s3server import S3Server
@@ -55,3 +56,28 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `synthray …` in this process; gives (exit code, stdout, stderr)."""
+
+    from synthray import cli
+
+    def call(*words: object) -> tuple[int, str, str]:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        monkeypatch.setattr(sys, "argv", ["synthray", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

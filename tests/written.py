@@ -27,10 +27,15 @@ def small_artifact(place: str) -> Artifact:
 def write_dataset(artifact: Artifact, out: str, settings: GenerateConfig) -> Plan:
     """What generation does, step by step."""
     plan = Plan.of(artifact.digest, settings)
-    virtual = VirtualDataset(artifact, plan.seed, plan.where, settings.images, balance=plan.balance)
+
+    def opened() -> VirtualDataset:
+        where, balance = plan.where, plan.balance
+        return VirtualDataset(artifact, plan.seed, where, settings.images, balance=balance)
+
+    virtual = opened()
     dataset.claim(out, plan)
     receipts = {i: dataset.write_shard(virtual, plan, out, i) for i in range(plan.shards)}
-    card = dataset_card(artifact, plan, settings.license, look_at(virtual, plan, out)).encode()
+    card = dataset_card(artifact, plan, settings.license, look_at(opened(), plan, out)).encode()
     storage.write_bytes(storage.join(out, "README.md"), card)
     dataset.commit(out, plan, receipts, virtual.arrow_schema)
     return plan

@@ -30,29 +30,6 @@ from synthray.errors import GateError, SynthRayError
 from synthray.sampling.virtual import VirtualDataset
 from synthray.version import __version__
 
-Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: Output):
-    """Runs `synthray …` in this process; gives (exit code, stdout, stderr)."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        monkeypatch.setattr(sys, "argv", ["synthray", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
 
 @pytest.fixture(scope="module")
 def artifact_uri(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -15,13 +15,16 @@ import pyarrow.dataset as ds
 import pytest
 import tiny
 import yaml
+from people import save_people
 from PIL import Image
 from written import SETTINGS, small_artifact, write_dataset
 
 from synthray import storage
 from synthray.artifact import Artifact
+from synthray.config.constraints import Between, Bounds
+from synthray.data.constraints import Violation, Violations
 from synthray.sampling.card import dataset_card
-from synthray.sampling.dataset import Plan
+from synthray.sampling.dataset import Plan, as_stored
 from synthray.sampling.findings import Findings
 from synthray.sampling.virtual import VirtualDataset
 
@@ -105,7 +108,90 @@ def test_numbers_are_read_in_their_types_by_all(tmp_path: Path) -> None:
     assert "Not evaluated yet" in card
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
+    """A table of every kind of column, some of it held, balanced and constrained."""
+    place = tmp_path_factory.mktemp("table")
+    bounds = Between(range=Bounds(column="age", min=18, max=59))
+    artifact = save_people(str(place / "artifact"), "sex", constraints=(bounds,))
+    wishes = {"where": {"plan": "a|b"}, "balance": {"sex": {"M": 0.5}, "member": {"true": 0.9}}}
+    write_dataset(artifact, str(place / "out"), SETTINGS.model_copy(update=wishes))
+    return artifact, str(place / "out")
+
+
+def test_columns_of_every_kind_are_read_by_all(table: tuple[Artifact, str], tmp_path: Path) -> None:
+    artifact, out = table
+    balance = {"sex": {"M": 0.5}, "member": {"true": 0.9}}
+    expected = VirtualDataset(artifact, 5, {"plan": "a|b"}, balance=balance).rows(0, 2500)
+    found = ds.dataset(f"{out}/data").to_table()
+    assert as_stored(found).equals(as_stored(expected))
+    assert {field.name: field.type for field in found.schema} == {
+        field.name: field.type for field in expected.schema
+    } | {"joined": pa.timestamp("ms")}  # Parquet has no seconds
+    assert found.select(["plan"]).equals(expected.select(["plan"]))
+    rows = expected.to_pylist()
+
+    frame = pd.read_parquet(f"{out}/data")
+    assert frame["joined"].dt.to_pydatetime().tolist() == [row["joined"] for row in rows]
+    for name in ("age", "weight", "sex", "city", "plan", "member", "born", "signed", "id"):
+        read = [None if pd.isna(cell) else cell for cell in frame[name]]
+        assert read == [row[name] for row in rows]
+
+    names = ", ".join(name for name in found.schema.names if name != "seen")  # needs pytz
+    query = duckdb.sql(f"select {names} from '{out}/data/*.parquet'")
+    cells = [dict(zip(query.columns, row, strict=True)) for row in query.fetchall()]
+    assert cells == [{k: v for k, v in row.items() if k != "seen"} for row in rows]
+
+    files = sorted(str(path) for path in Path(out, "data").glob("*.parquet"))
+    loaded = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path))
+    types = {name: feature.dtype for name, feature in loaded.features.items()}
+    assert types == {
+        "id": "string",
+        "age": "int16",
+        "paid": "decimal128(10, 2)",
+        "weight": "float32",
+        "sex": "string",
+        "city": "large_string",
+        "plan": "string",
+        "member": "bool",
+        "born": "date32",
+        "joined": "timestamp[ms]",
+        "seen": "timestamp[us, tz=UTC]",
+        "signed": "string",
+    }
+    assert loaded[1030] == rows[1030]
+
+
 # The card.
+
+
+def test_the_card_of_a_table_tells_what_holds_in_it(table: tuple[Artifact, str]) -> None:
+    artifact, out = table
+    card = storage.read_bytes(f"{out}/README.md").decode()
+    assert "| held | `plan = a\\|b` |" in card
+    assert "| balanced | `sex = M`: 0.5, `member = true`: 0.9 |" in card
+    assert "| sorted out | nothing |" in card
+    assert "| `id` | id | made anew, unique, like " in card
+    assert "checked in the first 1,024 rows" in card and "| `18 <= age <= 59` | 0 |" in card
+    assert "Left out" not in card and "`synthray rows" not in card
+    known = artifact.manifest.card | {"left_out": ["notes|"]}
+    manifest = artifact.manifest.model_copy(update={"card": known})
+    plan = Plan(digest="d", seed=0, rows=9, shard_rows=1024)
+    broken = Findings(Violations((Violation("a < b", 9, 2),)), "a = 1", 0.0314)
+    text = dataset_card(Artifact(manifest, artifact.model, artifact.codec), plan, "MIT", broken)
+    assert "Left out, for they cannot be learned: `notes\\|`." in text
+    assert "checked in all 9 rows" in text and "| `a < b` | 2 |" in text
+    assert "| sorted out | `a = 1`: 3.14% of the first rows drawn had it |" in text
+
+
+def test_the_card_tells_what_was_sorted_out(tmp_path: Path) -> None:
+    artifact = save_people(str(tmp_path / "artifact"), family="tvae")
+    settings = SETTINGS.model_copy(update={"rows": 1500, "where": {"sex": "F"}})
+    plan = write_dataset(artifact, str(tmp_path / "out"), settings)
+    virtual = VirtualDataset(artifact, plan.seed, plan.where)
+    virtual.block(0)
+    card = storage.read_bytes(str(tmp_path / "out/README.md")).decode()
+    assert f"| sorted out | `sex = 'F'`: {virtual.acceptance:.2%} of the first" in card
 
 
 def test_the_card_begins_with_valid_yaml_and_names_everything(out: str, artifact: Artifact) -> None:

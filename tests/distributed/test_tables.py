@@ -1,0 +1,171 @@
+"""Tables of mixed columns on a real Ray: train, generate, serve, tune; and the whole of `run`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from people import people
+
+from synthray import config as configs
+from synthray.artifact import Artifact
+from synthray.config import ClusterConfig, Config, GenerateConfig
+from synthray.console import Screen
+from synthray.data.prepare import open_data
+from synthray.distributed import pipeline
+from synthray.distributed.cluster import connect
+from synthray.distributed.generate import generate
+from synthray.distributed.serve import running_endpoint
+from synthray.distributed.train import prepare, train
+from synthray.distributed.tune import tune
+from synthray.sampling.dataset import shard_bytes
+from synthray.sampling.virtual import VirtualDataset
+
+pytestmark = pytest.mark.timeout(120)
+RATE = "model.params.optimizer.lr"
+CHECKED = {"range": {"column": "age", "min": 18, "max": 59}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with connect(ClusterConfig(workers=2)):
+            yield
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Four chunks, with a column of text that cannot be learned."""
+    place = tmp_path_factory.mktemp("source") / "people.parquet"
+    rows = people(400)
+    notes = pa.array([f"{n} is what was noted of somebody, at length" * 3 for n in range(400)])
+    pq.write_table(rows.append_column("notes", notes), place, row_group_size=100)
+    return str(place)
+
+
+def settings(source: str, output: Path, **changes: Any) -> Config:
+    tree = {
+        "data": {"source": source, "conditions": ["sex"], "constraints": [CHECKED]},
+        "model": {"name": "nade", "params": {"embedding": 8, "hidden": 8}},
+        "train": {"steps": 12, "batch_size": 32, "eval_every": 6, "checkpoint_every": 6},
+        "generate": {"rows": 2500, "shard_rows": 1024, "seed": 5},
+        "output": str(output),
+    }
+    words = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    return configs.parse(tree, words)
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def trained(source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    train(settings(source, output), say=quiet)
+    return output
+
+
+def test_the_schema_is_inferred_on_the_cluster_and_is_that_of_one_process(
+    source: str, trained: Path
+) -> None:
+    artifact = Artifact.load(str(trained / "artifact"))
+    config = settings(source, trained)
+    _, here = open_data(config.data, "bins")
+    assert artifact.schema.names == here.schema.names == people(1).schema.names
+    assert [column.kind for column in artifact.schema] == [column.kind for column in here.schema]
+    assert artifact.card["left_out"] == ["notes"] and artifact.card["rows"] == 400
+
+
+@pytest.mark.parametrize(
+    ("workers", "shard_rows", "wishes"),
+    [
+        (1, 2048, {}),
+        (2, 1024, {}),
+        (2, 1024, {"where": {"born": "2020-02-01", "age": 40}, "balance": {"sex": {"M": 0.5}}}),
+    ],
+)
+def test_shards_hold_the_bytes_of_the_virtual_dataset(
+    source: str, trained: Path, tmp_path: Path, workers: int, shard_rows: int, wishes: Any
+) -> None:
+    uri, out = str(trained / "artifact"), str(tmp_path)
+    wanted = GenerateConfig(rows=2500, shard_rows=shard_rows, seed=5, **wishes)
+    config = settings(source, trained, **{"cluster.workers": workers})
+    generate(uri, wanted, out, config, say=quiet)
+    virtual = VirtualDataset(Artifact.load(uri), 5, **wishes)
+    for index, start in enumerate(range(0, 2500, shard_rows)):
+        written = (tmp_path / f"data/part-{index:06d}.parquet").read_bytes()
+        assert written == bytes(shard_bytes(virtual, start, min(shard_rows, 2500 - start)))
+    card = (tmp_path / "README.md").read_text()
+    assert "| `18 <= age <= 59` | 0 |" in card and "cannot be learned: `notes`" in card
+    assert ("`sex = M`: 0.5" in card) == bool(wishes)
+
+
+def test_served_rows_are_those_of_the_virtual_dataset(trained: Path) -> None:
+    uri = str(trained / "artifact")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    where = {"sex": "M", "age": 40, "weight": 70.5, "born": "2020-02-01", "member": True}
+    wishes = {"where": where, "balance": {"city": {"Rom": 0.5}}}
+    settings = configs.ServeConfig(port=port, cpus_per_replica=0.5)
+    with (
+        running_endpoint({"people": uri}, settings) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        body = {"rows": 2000, "start": 1000, "seed": 7, **wishes}
+        sampled = client.post("/v1/models/people/sample", json=body)
+        again = client.get(sampled.headers["content-location"])
+        wrong = client.get("/v1/models/people/rows?count=1&where=born=soon")
+    rows = pa.ipc.open_stream(io.BytesIO(sampled.content)).read_all()
+    assert rows.equals(VirtualDataset(Artifact.load(uri), 7, **wishes).rows(1000, 2000))
+    assert again.content == sampled.content
+    assert wrong.status_code == 422 and wrong.json()["type"].endswith("unknown-value")
+
+
+def test_a_table_that_streams_trains(source: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = settings(source, tmp_path, **{"data.stream": "always", "cluster.workers": 2})
+    train(config, say=said.append)
+    assert any("streams through Ray Data" in line for line in said)
+    artifact = Artifact.load(str(tmp_path / "artifact"))
+    assert artifact.card["steps"] == 12 and len(VirtualDataset(artifact).rows(0, 9)) == 9
+
+
+def test_settings_are_searched_on_a_table(source: str, tmp_path: Path) -> None:
+    searched = {"space": {RATE: [1e-3, 1e-2]}, "trials": 2, "seeds": 1, "scheduler": "none"}
+    guard = {"train.guard": {"warm_up": 6}}
+    found = tune(settings(source, tmp_path, tune=searched, **guard), say=quiet)
+    assert {row.ended for row in found.trials} == {"finished"} and found.best.score.distance < 10
+    best = yaml.safe_load((tmp_path / "tune/best.yaml").read_text())
+    assert best["model"]["params"]["optimizer"]["lr"] in (1e-3, 1e-2)
+
+
+def test_every_stage_in_order(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(source, tmp_path, **{"generate.balance": {"sex": {"M": 0.5}}})
+    opened = pipeline.check_run(config)
+    reads = prepare.__globals__
+    monkeypatch.setitem(reads, "open_data", lambda *_: pytest.fail("opened a second time"))
+    pipeline.run_all(config, Screen(), opened)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "quality" in report["scores"] or report["scores"]
+    served = pa.ipc.open_stream(io.BytesIO((tmp_path / "served.arrow").read_bytes())).read_all()
+    written = ds.dataset(tmp_path / "synthetic" / "data").to_table()
+    assert served.num_rows == 2048 and written.num_rows == 2500
+    assert served["age"].to_pylist() == written["age"].to_pylist()[:2048]
+    card = (tmp_path / "synthetic" / "README.md").read_text()
+    assert "Not evaluated" not in card and "| `18 <= age <= 59` | 0 |" in card
+    assert os.path.getsize(tmp_path / "report.html") > 10_000
