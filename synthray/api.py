@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
-
-import pyarrow as pa
 
 from synthray import artifact as artifacts
 from synthray import models
 from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.advice import advise
 from synthray.config import Config, parse
 from synthray.data.batches import MemoryBatches
+from synthray.data.chunks import Source, in_memory
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
+from synthray.data.source import open_source
 from synthray.errors import UsageError
+from synthray.frames import Frame, frame_of, from_arrow, to_arrow
 from synthray.metrics.judging import judge
 from synthray.metrics.report import Report
 from synthray.metrics.tables.report import TableReport
@@ -25,9 +28,20 @@ from synthray.training.checkpoint import CheckpointStore
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
 
+IN_MEMORY = "a table in memory"
+Table = Any
+"""A pandas or Polars DataFrame, or an Arrow table."""
 
+
+@dataclass(frozen=True)
 class Artifact(artifacts.Artifact):
-    """A trained generator; with a seed, an endless table."""
+    """A trained generator; with a seed, an endless table.
+
+    Attributes:
+        frame: the kind of table that it gives.
+    """
+
+    frame: Frame = "arrow"
 
     def rows(
         self,
@@ -37,9 +51,20 @@ class Artifact(artifacts.Artifact):
         seed: int = 0,
         where: Mapping[str, Value] | None = None,
         balance: Mapping[str, Shares] | None = None,
-    ) -> pa.Table:
-        """Rows start … start + count of the virtual dataset (artifact, seed, where, balance)."""
-        return VirtualDataset(self, seed, where, balance=balance).rows(start, count)
+        frame: Frame | None = None,
+    ) -> Table:
+        """Rows start … start + count of the virtual dataset (artifact, seed, where, balance).
+
+        Args:
+            where: values to hold, by column; balance: shares of values to hit, by column.
+            frame: "arrow", "pandas" or "polars"; None: the kind that `fit` was given.
+
+        Raises:
+            ConditionError: what is asked for is not known, or comes too rarely.
+            MissingDependencyError: the frame's library is not installed.
+        """
+        table = VirtualDataset(self, seed, where, balance=balance).rows(start, count)
+        return from_arrow(table, frame or self.frame)
 
     def sample(
         self,
@@ -48,9 +73,10 @@ class Artifact(artifacts.Artifact):
         seed: int = 0,
         where: Mapping[str, Value] | None = None,
         balance: Mapping[str, Shares] | None = None,
-    ) -> pa.Table:
-        """The first ``rows`` rows."""
-        return self.rows(0, rows, seed=seed, where=where, balance=balance)
+        frame: Frame | None = None,
+    ) -> Table:
+        """The first ``rows`` rows: see `rows`."""
+        return self.rows(0, rows, seed=seed, where=where, balance=balance, frame=frame)
 
 
 def load(uri: str, trust: Collection[str] = ()) -> Artifact:
@@ -66,17 +92,20 @@ def load(uri: str, trust: Collection[str] = ()) -> Artifact:
 
 
 def fit(
-    source: str,
+    source: Any,
     *,
     output: str | None = None,
     base: str | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     **sections: Any,
 ) -> Artifact:
-    """Train on the data at ``source`` in this process.
+    """Train in this process on the data at ``source``, or on a table in memory.
+
+    Where no family is named, it and the length of training are those of `synthray.advice`.
 
     Args:
-        source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://.
+        source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://. Or a pandas or
+            Polars DataFrame or an Arrow table; the artifact then gives the same kind.
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
@@ -89,16 +118,32 @@ def fit(
             return fit(source, output=place, base=base, on_progress=on_progress, **sections)
     data = dict(sections.pop("data", {}))
     if "source" in data:
-        raise UsageError(f"data.source: {data['source']!r} beside {source!r}", "give one source")
-    data["source"] = source
-    config = parse({"data": data, "output": output, **sections}, where="fit")
-    return _fit(config if base is None else adapting(config, base), on_progress)
+        raise UsageError(f"data.source: {data['source']!r} beside another", "give one source")
+    frame: Frame = "arrow"
+    if isinstance(source, str):
+        opened, data["source"] = open_source(source), source
+    else:
+        frame, data["source"] = frame_of(source), IN_MEMORY
+        opened = in_memory(IN_MEMORY, to_arrow(source))
+    config = parse({"data": data, "output": output, **_advised(opened, sections)}, where="fit")
+    made = _fit(config if base is None else adapting(config, base), opened, on_progress)
+    return replace(made, frame=frame)
 
 
-def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
+def _advised(opened: Source, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections, with a family and the length of its training where none is named."""
+    model, train = (dict(sections.get(name) or {}) for name in ("model", "train"))
+    if "name" in model:
+        return dict(sections)
+    advice = advise(opened)
+    length = {"steps": advice.steps, "batch_size": advice.batch_size}
+    return {**sections, "model": {"name": advice.family} | model, "train": length | train}
+
+
+def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]) -> Artifact:
     if config.model.name != "adgan":
         models.check_params(config.model)
-    opened, codec = open_data(config.data, models.coding(config.model))
+    opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
     fit_codec(opened, codec, map)
     config = with_conditions(config, codec)
     check_model(config, codec)
@@ -113,17 +158,17 @@ def _fit(config: Config, on_progress: Callable[[Progress], None]) -> Artifact:
 
 
 def evaluate(
-    real: str | pa.Table,
-    synthetic: str | pa.Table,
+    real: str | Table,
+    synthetic: str | Table,
     *,
-    holdout: str | pa.Table | None = None,
+    holdout: str | Table | None = None,
     data: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Report | TableReport:
     """Judge synthetic images or rows of a table against real ones.
 
     Args:
-        real: a URI, or a table without images.
+        real: a URI, or a pandas, Polars or Arrow table without images.
         synthetic: a URI, or a table such as `Artifact.sample` gives.
         holdout: as ``real``: rows that the generator never saw.
         data: further settings of the config's ``data`` section, such as corrections of the schema.
@@ -141,7 +186,7 @@ def evaluate(
     }
     return judge(
         parse(tree, where="evaluate"),
-        synthetic,
-        real=None if isinstance(real, str) else real,
-        holdout=None if isinstance(holdout, str) else holdout,
+        synthetic if isinstance(synthetic, str) else to_arrow(synthetic),
+        real=None if isinstance(real, str) else to_arrow(real),
+        holdout=None if held is not None or holdout is None else to_arrow(holdout),
     )

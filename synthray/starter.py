@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from synthray import storage
+from synthray.advice import Advice, advise
 from synthray.config import DataConfig
 from synthray.data.codec import Codec
 from synthray.data.decisions import Decision
@@ -52,7 +53,7 @@ def starter_config(source: str, say: Callable[[str], None] = print) -> Starter:
     columns = [_column(opened, codec, name, say) for name in opened.schema.names]
     kind = _image_sections(codec)
     conditions = [column.name for column in codec.schema.conditions]
-    return Starter(_text(source, columns, conditions, opened.rows, kind), "run")
+    return Starter(_text(source, columns, conditions, advise(opened), kind), "run")
 
 
 def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
@@ -67,7 +68,7 @@ def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
         lines.append(_entry(decision, told))
     kind = replace(TABLE, data=TABLE.data + "".join(lines))
     return Starter(
-        _text(source, [_shown(note) for note in looked.notes], [], looked.rows, kind), "run"
+        _text(source, [_shown(note) for note in looked.notes], [], advise(looked), kind), "run"
     )
 
 
@@ -153,6 +154,7 @@ class Sections:
     model: str
     looks: str
     evaluate: str
+    rate: str = "generator"
 
 
 def _image_sections(codec: ImageCodec) -> Sections:
@@ -191,15 +193,18 @@ evaluate:
   # holdout: a table of real rows that training does not see; privacy is judged against it
   gates: {}               # such as {quality: {min: 0.9}}; a miss makes the exit code 3
 """,
+    rate="optimizer",
 )
 
 
-def _text(source: str, notes: list[str], conditions: list[str], rows: int, kind: Sections) -> str:
+def _text(
+    source: str, notes: list[str], conditions: list[str], advice: Advice, kind: Sections
+) -> str:
     # JSON's strings are YAML's too, and need no thought about what YAML would read into them.
     name = posixpath.basename(storage.absolute(source).rstrip("/")) or "data"
     listed = "".join(f"#   {note}\n" for note in notes)
     quoted = ", ".join(json.dumps(condition, ensure_ascii=False) for condition in conditions)
-    batch = min(128, max(2, rows // 4 * 2))
+    batch = advice.batch_size
     return f"""\
 # Written by `synthray init`. Every key can be overridden: synthray train FILE train.steps=100
 # Found:
@@ -213,7 +218,7 @@ model:
 {kind.model}\
   params: {{}}              # the family's own settings
 train:
-  steps: 5000
+  steps: {advice.steps}
   batch_size: {batch}         # global rows per step
   eval_every: 500         # {kind.looks}
   checkpoint_every: 500
@@ -229,7 +234,7 @@ generate:
 # For `synthray tune`, a search for settings that train stably:
 # tune:
 #   space:
-#     model.params.generator.lr: {{low: 1e-5, high: 1e-3, log: true}}
+#     model.params.{kind.rate}.lr: {{low: 1e-5, high: 1e-2, log: true}}
 #     train.batch_size: [{max(batch // 2, 2)}, {batch}]
 #   trials: 16
 #   seeds: 3              # of each trial: what counts first is how many succeed

@@ -188,11 +188,15 @@ class ConstrainedCodec:
     ) -> pa.Table:
         """Rows with the source's columns and types, all of which satisfy the constraints."""
         made = self.inner.decode(x, cond, images_as, first=first, seed=seed)
-        return self.plan.backward(made).cast(self.arrow_schema(images_as))
+        return self.plan.backward(made)
 
     def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
-        """How a column holds a value: one that a constraint derives has no slot of its own."""
-        if name in self.plan.kept or name not in self.schema.names:
+        """How a column holds a value: one that a constraint derives has no slot of its own.
+
+        Raises:
+            ConditionError: no such column, or a value that it cannot have.
+        """
+        if name in self.plan.alike or name not in self.schema.names:
             return self.inner.cell(name, value)
         column = self.schema[name]
         if column.kind in (Kind.id, Kind.text):
@@ -205,7 +209,7 @@ class ConstrainedCodec:
         return None, arrow_types.value_of(name, value, arrow_types.parse(column.arrow_type))[0]
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
-        return pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in self.schema])
+        return self.plan.types
 
     # --- the artifact's form -------------------------------------------------------------
 

@@ -30,7 +30,10 @@ REMEDY = "give a folder of images, Parquet with an image column, or a table"
 
 
 def open_data(
-    config: DataConfig, coding: Coding = "numbers", mapper: Mapper = map
+    config: DataConfig,
+    coding: Coding = "numbers",
+    mapper: Mapper = map,
+    opened: Source | None = None,
 ) -> tuple[Source, Codec]:
     """Look at the source, infer its schema, choose the codec.
 
@@ -41,11 +44,12 @@ def open_data(
     Args:
         coding: what the family takes.
         mapper: reads the chunks.
+        opened: the source, if it has been looked at.
 
     Raises:
         SourceError, SchemaError, StorageError.
     """
-    source = open_source(config.source)
+    source = opened or open_source(config.source)
     if config.constraints and (source.image_columns or coding == "numbers"):
         raise SchemaError(
             f"data.constraints: {'images' if source.image_columns else 'rows of plain numbers'} "

@@ -28,7 +28,7 @@ from synthray.data.sketches import ValueCounts
 from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, bits_of, stats_of
 from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
 
-BINS = 64
+BINS = 32
 
 Learned = NumberForm | CategoryForm
 Form = Annotated[Learned | IdForm, Field(discriminator="kind")]

@@ -11,6 +11,7 @@ Maximum likelihood instead of a game: there is no mode to drop and no critic to 
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import ClassVar
 
@@ -33,12 +34,14 @@ from synthray.models.base import (
 )
 from synthray.rng import BatchRandom
 
+LOG2_E = 1 / math.log(2)
+
 
 class NADEConfig(Strict):
-    embedding: int = Field(96, ge=1, description="numbers that stand for the columns seen so far")
-    hidden: int = Field(64, ge=1, description="units of each column's own network")
+    embedding: int = Field(64, ge=1, description="numbers that stand for the columns seen so far")
+    hidden: int = Field(48, ge=1, description="units of each column's own network")
     optimizer: OptimizerConfig = OptimizerConfig(
-        lr=3e-3, beta1=0.9, beta2=0.99, schedule="cosine", final=0.01
+        lr=3e-3, beta1=0.9, beta2=0.99, weight_decay=5e-4, schedule="cosine", final=0.01
     )
 
 
@@ -66,14 +69,10 @@ class Columns(nn.Module):
         self.starts = [0, *accumulate(sizes[:-1])]
         self.register_buffer("first", torch.tensor(self.starts), persistent=False)
 
-    def embed(self, codes: Tensor, slot: int) -> Tensor:
-        """The embeddings of a slot's codes [n]: [n, embedding]."""
-        return self.embedding.index_select(0, codes + self.starts[slot])
-
-    def logits(self, h: Tensor, slot: int) -> Tensor:
-        """Of a slot's codes, [n, codes]; h: [n, hidden]."""
+    def head(self, slot: int) -> tuple[Tensor, Tensor]:
+        """The output layer of a slot: weights [codes, hidden] and biases [codes]."""
         part = slice(self.starts[slot], self.starts[slot] + self.sizes[slot])
-        return F.linear(h, self.output[part], self.output_bias[part])
+        return self.output[part], self.output_bias[part]
 
 
 class NADE(GenerativeModel):
@@ -103,7 +102,7 @@ class NADE(GenerativeModel):
         seen = torch.einsum("njk,nkd->jnd", before, embedded) + self._of_conditions(batch.cond)
         h = torch.baddbmm(net.bias[:, None], seen, net.weight).relu()
         nats = [
-            F.cross_entropy(net.logits(h[slot], slot), codes[:, slot])
+            F.cross_entropy(F.linear(h[slot], *net.head(slot)), codes[:, slot])
             for slot in range(codes.shape[1])
         ]
         total = torch.stack(nats).sum()
@@ -121,7 +120,7 @@ class NADE(GenerativeModel):
         slots = len(layout.slots)
         points = (1 - rng.uniform(slots)).T.contiguous()  # [slots, n], in (0, 1]
         offsets = 2 * rng.uniform(len(layout.offset_columns)) - 1
-        codes = torch.zeros((n, slots), dtype=torch.int64, device=points.device)
+        codes = torch.zeros((slots, n), dtype=torch.int64, device=points.device)
         seen = torch.zeros((n, self.config.embedding), device=points.device)
         seen += self._of_conditions(cond)
         free = list(range(slots))
@@ -129,26 +128,52 @@ class NADE(GenerativeModel):
             fixed = [s for s, at in enumerate(layout.code_columns) if not held[0, at].isnan()]
             free = [slot for slot in free if slot not in fixed]
             for slot in fixed:
-                codes[:, slot] = held[:, layout.code_columns[slot]].long()
-                seen += net.embed(codes[:, slot], slot)
+                codes[slot] = held[:, layout.code_columns[slot]].long()
+                seen += net.embedding.index_select(0, codes[slot] + net.starts[slot])
             given = layout.offsets(held)
             offsets = torch.where(given.isnan(), offsets, given)
-        for slot in free:
-            h = torch.addmm(net.bias[slot], seen, net.weight[slot]).relu_()
-            codes[:, slot] = drawn = self._drawn(h, slot, points[slot])
-            seen += net.embed(drawn, slot)
-        return layout.pack(codes, offsets)
+        if not self._draw(seen.clone(), free, points, codes):
+            self._draw(seen, free, points, codes, careful=True)
+        return layout.pack(codes.T, offsets)
 
-    def _drawn(self, h: Tensor, slot: int, point: Tensor) -> Tensor:
-        """Codes [n]: the first whose sum of probabilities reaches the point [n], in (0, 1]."""
-        logits = self.columns.logits(h, slot)
-        hidden = self.layout.slots[slot].hidden
-        if hidden is not None:
-            logits[:, hidden] = -torch.inf
-        weights = logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
-        sums = torch.cumsum(weights, dim=1, out=weights)
-        # A point above 0 and up to the last sum is never met by a code of probability 0.
-        return torch.searchsorted(sums, (point * sums[:, -1])[:, None]).squeeze(1)
+    def _draw(
+        self, seen: Tensor, free: list[int], points: Tensor, codes: Tensor, careful: bool = False
+    ) -> bool:
+        """Fill in the free slots of ``codes`` [slots, n], one after another.
+
+        Of each, the first code whose sum of probabilities reaches the point, in (0, 1]. Nothing is
+        allocated in between: that would take as long as the arithmetic.
+
+        Args:
+            seen: what is known so far, [n, embedding]; changed.
+            careful: shift logits before the power, without which it may overflow.
+
+        Returns:
+            Whether it did not.
+        """
+        net, (slots, n) = self.columns, codes.shape
+        h, last = seen.new_empty((n, self.config.hidden)), seen.new_ones((slots, n))
+        found, at = torch.empty_like(seen), torch.empty_like(codes[0])
+        space = seen.new_empty(n * max(net.sizes))
+        for slot in free:
+            torch.addmm(net.bias[slot], seen, net.weight[slot], out=h).relu_()
+            weight, bias = net.head(slot)
+            sums = space[: n * len(bias)].view(n, len(bias))
+            # To the base 2, for that is the quicker power.
+            torch.addmm(bias * LOG2_E, h, weight.T, alpha=LOG2_E, out=sums)
+            hidden = self.layout.slots[slot].hidden
+            if hidden is not None:
+                sums[:, hidden] = -torch.inf
+            if careful:
+                sums -= sums.amax(dim=1, keepdim=True)
+            torch.cumsum(sums.exp2_(), dim=1, out=sums)
+            last[slot] = sums[:, -1]
+            # A point above 0 and up to the last sum is never met by a code of probability 0.
+            point = (points[slot] * last[slot])[:, None]
+            torch.searchsorted(sums, point, out=codes[slot][:, None])
+            torch.add(codes[slot], net.starts[slot], out=at)
+            seen += torch.index_select(net.embedding, 0, at, out=found)
+        return bool(((last > 0) & (last < torch.inf)).all())
 
     def _of_conditions(self, cond: Tensor | None) -> Tensor | float:
         """What is known before the first column: [n, embedding]."""

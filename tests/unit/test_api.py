@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
 
 import synthray
+from synthray import frames
 from synthray.errors import (
     ConditionError,
     ConfigError,
@@ -163,3 +167,38 @@ def test_synthetic_rows_that_do_not_match_the_real_ones_are_told(
         synthray.evaluate(pictures, trained.sample(5), epochs=1)
     with pytest.raises(ConfigError, match="did you mean 'features'"):
         synthray.evaluate(pictures, trained.sample(64), feature="domain")
+
+
+def people() -> dict[str, list[Any]]:
+    return {
+        "age": [20 + n % 40 for n in range(200)],
+        "city": [("Bern", "Uri", None)[n % 3] for n in range(200)],
+        "when": [datetime(2024, 1, 1 + n % 28) for n in range(200)],
+    }
+
+
+@pytest.mark.parametrize("frame", ["pandas", "polars", "arrow"])
+def test_three_lines_take_and_give_the_same_kind_of_table(frame: str) -> None:
+    make = {"pandas": pandas.DataFrame, "polars": polars.DataFrame, "arrow": pa.table}[frame]
+    table = make(people())
+    artifact = synthray.fit(table, train={"steps": 40, "batch_size": 64})
+    assert artifact.manifest.model.name == "nade" and artifact.card["rows"] == 200
+    rows = artifact.sample(100, where={"city": "Bern"})
+    assert type(rows) is type(table) and rows.shape == (100, 3)
+    assert set(frames.to_arrow(rows)["city"].to_pylist()) == {"Bern"}
+    if frame == "polars":
+        assert rows.schema == table.schema
+    if frame == "arrow":
+        assert rows.schema.types == table.schema.types
+    assert isinstance(artifact.sample(5, frame="arrow"), pa.Table)
+    report = synthray.evaluate(table, artifact.sample(100))
+    assert 0 < report.scores["quality"]["value"] <= 1
+
+
+def test_what_is_no_table_is_told() -> None:
+    with pytest.raises(UsageError, match=r"builtins.list is none"):
+        synthray.fit([1, 2, 3])
+    with pytest.raises(UsageError, match="cannot be read as Arrow's"):
+        synthray.fit(pandas.DataFrame({"a": [1, "x", None]}))
+    with pytest.raises(UsageError, match="frame: 'excel'"):
+        frames.from_arrow(pa.table({"a": [1]}), "excel")  # type: ignore[arg-type]

@@ -248,3 +248,31 @@ def test_places_that_are_no_uris_are_named() -> None:
 
 def test_a_shard_is_whole_blocks() -> None:
     assert GenerateConfig(shard_rows=configs.BLOCK_ROWS).shard_rows == 1024
+
+
+def test_problems_of_constraints_name_the_constraint_and_its_keys() -> None:
+    constraints = [
+        {"less": ["a", "b"], "strct": True},
+        {"less": ["a", True]},
+        {"range": {"column": "a", "mn": 0}},
+        {"range": {"column": "a"}},
+        {"combinations": ["a", "a"]},
+        {"pattern": {"column": "a", "regex": "["}},
+        {"sum": {"total": "a", "parts": ["a", "b"]}},
+        {"les": ["a", "b"]},
+        {"unique": ["a"], "on_violation": "drop"},
+    ]
+    tree = {"data": {"source": "real/", "constraints": constraints}, "output": "out/"}
+    message = complaint(tree=tree)
+    for line in (
+        "0.strct: unknown key; did you mean 'strict'?",
+        "1.less.1: must be a column, a number, or a date such as 2024-12-31 (got True)",
+        "2.range.mn: unknown key; did you mean 'min'?",
+        "3.range: give min, max or both",
+        "4.combinations: names 'a' twice",
+        "5.pattern.regex: is not a regular expression",
+        "6.sum: 'a' cannot be a part of itself",
+        "7: must be a section with one of the keys combinations, less, range, unique, pattern, sum",
+        "8.on_violation: unknown key; known keys: unique",
+    ):
+        assert f"  - data.constraints.{line}" in message

@@ -15,10 +15,10 @@ PACKAGE = Path(synthray.__file__).parent
 # modules of one package.
 ORDER = [
     ("errors", "version"),
-    ("rng", "storage"),
+    ("rng", "storage", "frames"),
     ("config",),
     ("data",),
-    ("models", "metrics"),
+    ("models", "metrics", "advice"),
     ("training",),
     ("artifact",),
     ("sampling",),

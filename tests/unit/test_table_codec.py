@@ -22,7 +22,7 @@ from synthray.config import DataConfig
 from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import plain
-from synthray.data.table_codec import TableCodec
+from synthray.data.table_codec import BINS, TableCodec
 from synthray.data.vector_codec import VectorCodec
 from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
 
@@ -58,7 +58,7 @@ def fitted(
     rows: pa.Table,
     *conditions: str,
     numbers: Literal["bins", "modes"] = "bins",
-    bins: int = 64,
+    bins: int = BINS,
     rare: int = 0,
     **changes: dict[str, Any],
 ) -> TableCodec:
@@ -291,7 +291,7 @@ def test_measured_floats_come_back_within_their_bin(kind: pa.DataType, scale: fl
 def test_wide_whole_numbers_come_back_within_their_bin() -> None:
     cells = RANDOM.integers(-(2**62), 2**62, 5000)
     rows = with_spare(cells)
-    found = back(fitted(rows), rows)["x"].to_numpy()
+    found = back(fitted(rows, bins=64), rows)["x"].to_numpy()
     # 64 bins of 2^63 / 64 each, to 2^-25 of it.
     assert np.abs(found.astype(float) - cells.astype(float)).max() < 2**63 / 50 * 2**-25
 

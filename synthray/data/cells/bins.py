@@ -1,7 +1,8 @@
 """Numbers as atoms and quantile bins, from a column's statistics.
 
-A column of few distinct values has an atom for each. Else the frequent values are atoms, and all
-others lie in bins of about equal numbers of rows, between quantiles of the column.
+A column of no more distinct values than bins has an atom for each; one of a few more lists them,
+and neighbours share a code. Else the frequent values are atoms, and all others lie in bins of about
+equal numbers of rows, between quantiles of the column.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from synthray.data.cells.listing import grouped
 from synthray.data.cells.numbers import Axis, NumberForm, below
 from synthray.data.cells.statistics import Number, NumberStats
 from synthray.data.sketches import Tally, numbers
 
 FEW = 256
-"""Distinct values up to which every one is an atom."""
+"""Distinct values up to which every one is listed."""
+ATOMS = 10
+"""Distinct values up to which every one has a code of its own, however few the bins."""
 SHARE = 0.005
 """The share of the cells from which a value is an atom: at most 200 can be."""
 
@@ -72,6 +76,8 @@ def fit_bins(stats: NumberStats, bits: int, bins: int, rare: int) -> Fit:
     support, others = supports(stats, axis, atoms)
     places = list(_positions(axis, atoms.values).tolist())
     starts, halves, counts = list(places), [0.0] * len(places), atoms.counts.tolist()
+    if not rest and len(places) > max(bins, ATOMS):
+        return _listed(stats, axis, support, places, counts, bins)
     codes = len(places)
     edges: list[Number] = []
     hidden = bool(rest) and ends is None
@@ -94,6 +100,44 @@ def fit_bins(stats: NumberStats, bits: int, bins: int, rare: int) -> Fit:
         update={"breaks": tuple(at for at, _ in breaks), "owners": tuple(c for _, c in breaks)}
     )
     return Fit(form, tuple(counts), support.mean, support.deviation)
+
+
+def _listed(
+    stats: NumberStats,
+    axis: Axis,
+    support: Support,
+    places: list[Number],
+    rows: list[int],
+    bins: int,
+) -> Fit:
+    """Every value is listed, and a code stands for some that are neighbours (see `listing`)."""
+    owners = np.array(grouped(rows, bins))
+    at = np.array(places, np.float64)
+    counts = np.bincount(owners, rows)
+    codes = np.arange(len(counts))
+    low = at[np.searchsorted(owners, codes)]
+    high = at[np.searchsorted(owners, codes, side="right") - 1]
+    centres, halves = (low + high) / 2, (high - low) / 2
+    form, held = closed(
+        axis,
+        [0] * len(counts),
+        centres.tolist(),
+        halves.tolist(),
+        [int(count) for count in counts],
+        stats,
+        False,
+        0,
+    )
+    breaks = _breaks(axis, places, [], len(places), None)
+    form = form.model_copy(
+        update={
+            "breaks": tuple(at for at, _ in breaks),
+            "owners": tuple(owners.tolist()),
+            "listed": tuple(places),
+            "rows": tuple(rows),
+        }
+    )
+    return Fit(form, tuple(held), support.mean, support.deviation)
 
 
 def split(stats: NumberStats, rare: int, few: int, share: float) -> tuple[Tally, int]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from synthray.data import arrow_types
 from synthray.data.cells import storing
+from synthray.data.cells.listing import Listing
 from synthray.data.cells.statistics import Number
 from synthray.data.hashing import mix
 from synthray.data.schema import Column
@@ -93,6 +94,8 @@ class NumberForm(BaseModel):
         centres, halves: of each code.
         breaks: ascending positions; from each up to the next, a cell has the code in ``owners``.
         weights: of the mixture whose components are the first codes; then there are no breaks.
+        listed: all positions that there are, ascending, and ``rows`` of each; then ``breaks`` and
+            ``owners`` are one for each, and a code stands for neighbours among them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +108,8 @@ class NumberForm(BaseModel):
     breaks: tuple[Number, ...] = ()
     owners: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
+    listed: tuple[Number, ...] = ()
+    rows: tuple[int, ...] = ()
     missing: int | None = None
     hidden: int | None = None
 
@@ -117,6 +122,8 @@ class NumberForm(BaseModel):
             and len(self.breaks) == len(self.owners)
             and all(0 <= code < codes for code in named)
             and len(self.weights) <= codes
+            and len(self.listed) == len(self.rows) == (len(self.owners) if self.listed else 0)
+            and (not self.listed or list(self.owners) == sorted(self.owners))
         ):
             raise ValueError("the codes of a column of numbers do not fit together")
         return self
@@ -152,9 +159,15 @@ class NumberCells:
         if arrow_types.is_text(arrow_types.value_type(self.type)) and axis.longest < MAX_WRITTEN:
             every = axis.cells(np.arange(int(axis.longest) + 1, dtype=np.uint64), self.type)
             self._written = storing.write(column, self.type, every, None)
-        # Where there are atoms only, decoding is looking up.
+        # Where all values are known, decoding is looking up.
         self._values: pa.Array | None = None
-        if not self._halves.any():
+        self._listing = Listing(form.owners, form.rows) if form.listed else None
+        if form.listed:
+            at = np.array(form.listed, np.uint64 if axis.grid else np.float64)
+            plain = arrow_types.value_type(self.type)
+            known = storing.write(column, self.type, axis.cells(at, plain), None)
+            self._values = pa.concat_arrays([known, pa.nulls(1, known.type)])
+        elif not self._halves.any():
             codes = np.arange(self.codes)
             self._values = self._decoded(codes, np.zeros(self.codes))
 
@@ -179,6 +192,13 @@ class NumberCells:
         at = axis.positions(units)
         if form.weights:
             codes = self._drawn(at.astype(np.float64), keys)
+        elif self._listing is not None:
+            index = np.maximum(np.searchsorted(self._breaks, at, side="right") - 1, 0)
+            codes, offsets = self._listing.encode(index)
+            if not there.all():
+                codes[~there] = self._missing(int((~there).sum()))
+                offsets[~there] = 0
+            return codes, offsets
         elif len(self._breaks):
             index = np.searchsorted(self._breaks, at, side="right") - 1
             codes = self._owners[np.maximum(index, 0)]
@@ -249,7 +269,7 @@ class NumberCells:
                 else "give a number",
             )
         codes, offsets = self.encode(read, np.zeros(1, np.uint64))
-        near = self._decoded(codes, offsets)
+        near = self.decode(codes, offsets)
         axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
         inside = bool(axis.low <= units[0] <= axis.high)
         # Off a grid, and from a mode, the nearest comes back within a rounding of the offset.
@@ -268,9 +288,17 @@ class NumberCells:
         Args:
             codes: int64 [rows]; offsets: in [-1, 1].
         """
+        offsets = np.zeros(len(codes)) if offsets is None else offsets
+        if self._listing is not None and self._values is not None:
+            if self.form.missing is None:
+                return self._values.take(pa.array(self._listing.decode(codes, offsets)))
+            missing = codes == self.form.missing
+            index = self._listing.decode(np.where(missing, 0, codes), offsets)
+            index[missing] = len(self._values) - 1
+            return self._values.take(pa.array(index))
         if self._values is not None:
             return self._values.take(pa.array(codes))
-        return self._decoded(codes, np.zeros(len(codes)) if offsets is None else offsets)
+        return self._decoded(codes, offsets)
 
     def _decoded(self, codes: np.ndarray, offsets: np.ndarray) -> pa.Array:
         axis = self.form.axis

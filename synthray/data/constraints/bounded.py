@@ -1,8 +1,9 @@
 """A column that constants or other columns bound: learned as its distance from them.
 
 Of ``start <= end`` the model learns *start* and *end - start*, which is never negative; so *end*
-comes back right whatever the model gives. Where *start* is missing nothing bounds *end*, and it is
-learned in a column of its own.
+comes back right whatever the model gives. Where *start* is missing nothing bounds *end*: it is
+learned in a column of its own, and the distance is 0. So the distance is missing exactly where
+*end* is.
 """
 
 from __future__ import annotations
@@ -41,6 +42,23 @@ class Surroundings:
     ceiling: Value | None = None
 
 
+@dataclass(frozen=True)
+class _Range:
+    """The ends of some finite cells; None of no cells."""
+
+    low: Value | None = None
+    high: Value | None = None
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Range:
+        return cls(values.min().item(), values.max().item()) if len(values) else cls()
+
+    def merge(self, other: _Range) -> _Range:
+        lows = [low for low in (self.low, other.low) if low is not None]
+        highs = [high for high in (self.high, other.high) if high is not None]
+        return _Range(min(lows, default=None), max(highs, default=None))
+
+
 @dataclass(eq=False)
 class Bounded(Step):
     """One bounded column.
@@ -49,6 +67,10 @@ class Bounded(Step):
         line: that it shares with its neighbours.
         upward: whether it is learned as the distance above the columns below it, or as that below
             the columns above it.
+
+    Attributes:
+        low, high: of the source; a distance may lead beyond.
+        middle: of the range of the cells that nothing bounds.
     """
 
     key: str
@@ -58,6 +80,7 @@ class Bounded(Step):
     upward: bool = True
     low: Value | None = field(default=None, init=False)
     high: Value | None = field(default=None, init=False)
+    middle: Value | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.restores = (self.column,)
@@ -90,10 +113,10 @@ class Bounded(Step):
         found = {base.column.name: cells(rows, base.column.name) for base in self.bases}
         base, bits, based = self._base(found)
         values, there = self.line.read(self.column, own)
+        values = np.where(there & based, values, base)
         gap = self._gap(values, base, bits) if self.upward else self._gap(base, values, bits)
-        both = there & based
         alone = pc.if_else(pa.array(based), pa.scalar(None, own.type), own)
-        return [pa.array(np.where(both, gap, 0), mask=~both), alone]
+        return [pa.array(gap, mask=~there), alone]
 
     def _base(self, found: Mapping[str, pa.Array]) -> tuple[np.ndarray, int, np.ndarray]:
         """The nearest of the bases in each row, the bits of its floats, and where there is one."""
@@ -123,33 +146,39 @@ class Bounded(Step):
             )
         return gap
 
-    def partial(self, rows: pa.Table) -> Any:
-        """The range of the column's finite cells, for a distance may lead beyond it."""
+    def partial(self, rows: pa.Table) -> tuple[_Range, _Range] | None:
+        """The ranges of all cells, and of those that nothing bounds."""
         if not self.bases:
             return None
         values, there = self.line.read(self.column, cells(rows, self.column.name))
-        values = values[there & np.isfinite(values)]
-        return (values.min().item(), values.max().item()) if len(values) else None
+        found = {base.column.name: cells(rows, base.column.name) for base in self.bases}
+        there = there & np.isfinite(values)
+        return _Range.of(values[there]), _Range.of(values[there & ~self._base(found)[2]])
 
     def merge(self, a: Any, b: Any) -> Any:
-        if a is None or b is None:
-            return a if b is None else b
-        return min(a[0], b[0]), max(a[1], b[1])
+        return None if a is None else (a[0].merge(b[0]), a[1].merge(b[1]))
 
-    def fit(self, stats: Any) -> None:
-        self.low, self.high = (None, None) if stats is None else stats
+    def fit(self, stats: tuple[_Range, _Range] | None) -> None:
+        if stats is not None:
+            every, alone = stats
+            self.low, self.high, self.middle = every.low, every.high, None
+            if alone.low is not None and alone.high is not None:
+                distance = alone.high - alone.low
+                self.middle = alone.low + (distance // 2 if self.line.whole else distance / 2)
 
     def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
-        """The ends of a range are single rows: with a privacy threshold they are not kept."""
+        """These are of single rows: with a privacy threshold they are not kept."""
         if rare:
-            self.low = self.high = None
+            self.low = self.high = self.middle = None
 
     def state(self) -> Any:
-        return {"low": self.low, "high": self.high} if self.bases else None
+        if not self.bases:
+            return None
+        return {"low": self.low, "high": self.high, "middle": self.middle}
 
     def load(self, state: Any) -> None:
         if self.bases:
-            self.low, self.high = state["low"], state["high"]
+            self.low, self.high, self.middle = (state[n] for n in ("low", "high", "middle"))
 
     # --- from the model ------------------------------------------------------------------
 
@@ -181,7 +210,10 @@ class Bounded(Step):
         if self.low is not None and self.high is not None:
             values = np.clip(values, self.low, self.high)
         alone, lonely = self.line.read(self.makes[1], made[1])
-        return np.where(based, values, alone), np.where(based, there, lonely)
+        if self.middle is not None:
+            # The model gave no value though there is one; rare, if it has learned when there is.
+            alone, lonely = np.where(lonely, alone, self.middle), np.ones_like(lonely)
+        return np.where(based, values, alone), there & (based | lonely)
 
     def _limits(
         self, restored: Mapping[str, pa.Array], rows: int

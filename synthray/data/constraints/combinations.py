@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthray.data import arrow_types
-from synthray.data.constraints.steps import Arrays, Step, cells
+from synthray.data.constraints.steps import Arrays, Step, cells, in_types
 from synthray.data.schema import Column, Kind
 from synthray.data.sketches import LIMIT
 from synthray.errors import ArtifactError, SchemaError, SourceError
@@ -31,10 +31,8 @@ def joined(columns: Sequence[pa.Array]) -> pa.Array:
 
 def _escaped(column: pa.Array) -> pa.Array:
     """Cells as text without a separator, missing ones too; a backslash is always doubled."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     text = column.cast(pa.string())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if arrow_types.is_text(column.type):
         text = pc.replace_substring(text, "\\", "\\\\")
         text = pc.replace_substring(text, BETWEEN, "\\s")
     return pc.fill_null(text, MISSING)
@@ -46,15 +44,17 @@ class Joint(Step):
 
     Args:
         columns: at least two, of text, whole numbers, booleans, floats, dates or times.
+        types: of the source's columns, dictionaries among them.
     """
 
     key: str
     columns: tuple[Column, ...]
+    types: pa.Schema
     table: pa.Table | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         for column in self.columns:
-            kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+            kind = arrow_types.parse(column.arrow_type)
             plain = pa.types.is_primitive(kind) or arrow_types.is_text(kind)
             if not plain or pa.types.is_float16(kind) or column.kind in (Kind.id, Kind.image):
                 raise SchemaError(
@@ -86,7 +86,8 @@ class Joint(Step):
                 f"{self.key}: the model gives a combination {unknown!r} that the source lacks",
                 "train again",
             )
-        return [cells(table, column.name).take(index) for column in self.columns]
+        # Dictionaries hold all values, so that they are the same for any rows.
+        return [table[column.name].combine_chunks().take(index) for column in self.columns]
 
     def seen(self, rows: pa.Table) -> np.ndarray:
         """Which rows [rows] have a combination of the source."""
@@ -120,10 +121,9 @@ class Joint(Step):
         self._take(stats.sort_by(self.name))
 
     def _take(self, table: pa.Table) -> None:
-        for index, column in enumerate(self.columns, start=1):
-            kind = arrow_types.parse(column.arrow_type)
-            table = table.set_column(index, column.name, cells(table, column.name).cast(kind))
-        self.table = table
+        fields = [self.types.field(column.name) for column in self.columns]
+        schema = pa.schema([(self.name, pa.string()), *fields])
+        self.table = in_types(table.select(schema.names), schema)
 
     def known(self, values: Mapping[str, Sequence[Any] | None], rare: int) -> None:
         """Rare combinations are forgotten."""
@@ -134,26 +134,19 @@ class Joint(Step):
 
     def values(self, name: str) -> tuple[Any, ...]:
         """The distinct values of a column, ascending."""
-        column = cells(self.fitted, name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return tuple(sorted(column.unique().drop_null().to_pylist()))
+        return tuple(sorted(cells(self.fitted, name).unique().drop_null().to_pylist()))
 
     def state(self) -> Any:
         """The columns as text."""
-        plain = {
-            column.name: arrow_types.value_type(arrow_types.parse(column.arrow_type))
-            for column in self.columns
-        }
         return {
-            name: cells(self.fitted, name).cast(kind).cast(pa.string()).to_pylist()
-            for name, kind in plain.items()
+            column.name: cells(self.fitted, column.name).cast(pa.string()).to_pylist()
+            for column in self.columns
         }
 
     def load(self, state: Any) -> None:
         columns = {}
         for column in self.columns:
-            kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+            kind = arrow_types.parse(column.arrow_type)
             columns[column.name] = pa.array(state[column.name], pa.string()).cast(kind)
         self._take(pa.table({self.name: joined(list(columns.values()))} | columns))
 

@@ -36,7 +36,8 @@ def shortest(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
             break
         cells = values[left]
         power = 10.0**count
-        left, cells = (part[np.abs(cells) * power < 2.0**bits] for part in (left, cells))
+        small = np.abs(cells) < 2.0**bits / power
+        left, cells = left[small], cells[small]
         rounded = np.rint(cells * power) / power
         found = rounded.astype(FLOATS[bits]) == cells
         numbers[left[found]] = rounded[found]
@@ -56,8 +57,9 @@ def total(parts: Sequence[np.ndarray], bits: Sequence[int]) -> np.ndarray:
         numbers = sum((number for number, _ in known[1:]), start=known[0][0])
         counts = np.stack([count for _, count in known])
         power = 10.0 ** counts.max(axis=0)
-        rounded = np.rint(numbers * power) / power
-    exact = (counts != RAW).all(axis=0) & (np.abs(numbers) * power < 2.0**53)
+        scaled = numbers * power
+    exact = (counts != RAW).all(axis=0) & (np.abs(scaled) < 2.0**53)
+    rounded = np.rint(scaled, where=exact, out=np.zeros_like(scaled)) / power
     return np.where(exact, rounded, raw)
 
 

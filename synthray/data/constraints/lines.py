@@ -7,7 +7,6 @@ and times. On the other they are float64. A cell is *there* unless it is missing
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -53,7 +52,7 @@ class Measure:
     @classmethod
     def of(cls, column: Column) -> Measure | None:
         """None of columns that do not measure, such as text."""
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if column.kind in (Kind.id, Kind.image, Kind.text) or pa.types.is_boolean(kind):
             return None
         if pa.types.is_integer(kind):
@@ -130,9 +129,10 @@ class Line:
 
     def limits(self, column: Column) -> tuple[Value, Value]:
         """The smallest and the largest number of the line that the column's type holds."""
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if pa.types.is_floating(kind):
-            return -math.inf, math.inf
+            most = float(np.finfo(kind.to_pandas_dtype()).max)
+            return -most, most
         low, high = (int(INT64.min), int(INT64.max)) if self.whole else (-EXACT, EXACT)
         if pa.types.is_integer(kind):
             ends = np.iinfo(kind.to_pandas_dtype())
@@ -147,7 +147,7 @@ class Line:
         if self.unit is None:
             return low, high
         step = int(measure_of("", column).unit / self.unit)
-        return max(low, -(INT64.max // step)) * step, min(high, INT64.max // step) * step
+        return max(low, -(-int(INT64.min) // step)) * step, min(high, INT64.max // step) * step
 
     def read(self, column: Column, cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Cells [rows] as int64 or float64, and which of them are there.
@@ -156,19 +156,15 @@ class Line:
             SourceError: numbers beyond int64.
         """
         stored = storing.read(column, pa.chunked_array([cells])).combine_chunks()
-        stored = pa.concat_arrays(stored.chunks) if isinstance(stored, pa.ChunkedArray) else stored
         there = pc.is_valid(stored).to_numpy(zero_copy_only=False)
         values = pc.fill_null(stored, 0).to_numpy(zero_copy_only=False)
-        whole = values.dtype.kind != "f"
         step = int(measure_of("", column).unit / self.unit) if self.unit else 1
-        limit = INT64.max // step if self.unit else EXACT
-        if (
-            len(values)
-            and whole
-            and not (-limit <= int(values.min()) and int(values.max()) <= limit)
-        ):
+        low, high = -(-int(INT64.min) // step), int(INT64.max) // step
+        if not self.unit:
+            low, high = -EXACT, EXACT
+        if values.dtype.kind != "f" and not _within(values, low, high):
             raise SourceError(
-                f"data.constraints: column {column.name!r} has values beyond {limit:,}, which "
+                f"data.constraints: column {column.name!r} has values beyond {high:,}, which "
                 "cannot be compared exactly with those of the other columns",
                 "remove those rows, or store the columns in one type",
             )
@@ -181,7 +177,7 @@ class Line:
             values = values // int(measure_of("", column).unit / self.unit)
         missing = None if there.all() else ~there
         values = np.where(there, values, 0) if missing is not None else values
-        if pa.types.is_uint64(arrow_types.value_type(kind)):
+        if pa.types.is_uint64(kind):
             values = values.astype(np.uint64)
         return storing.write(column, kind, values, missing)
 
@@ -215,8 +211,8 @@ class Line:
         )
 
 
-def _within(values: np.ndarray, limit: int) -> bool:
-    return not len(values) or (-limit <= int(values.min()) and int(values.max()) <= limit)
+def _within(values: np.ndarray, low: int, high: int) -> bool:
+    return not len(values) or (low <= int(values.min()) and int(values.max()) <= high)
 
 
 def measure_of(key: str, column: Column) -> Measure:

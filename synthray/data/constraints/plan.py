@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from synthray.config.constraints import Constraint
+from synthray.data import arrow_types
 from synthray.data.constraints.bounded import Bounded
 from synthray.data.constraints.combinations import Joint
 from synthray.data.constraints.orders import bounded_steps
 from synthray.data.constraints.reading import Reading
 from synthray.data.constraints.rules import Violations
-from synthray.data.constraints.steps import Step, cells
+from synthray.data.constraints.steps import Step, cells, in_types, without_dictionaries
 from synthray.data.schema import Column, Schema
 from synthray.errors import SchemaError
 
@@ -29,7 +30,9 @@ class Plan:
 
     Attributes:
         schema: of the source; inner: of the tables that the model learns from.
-        kept: the columns that are the same in both.
+        kept: the columns that are the same in both; alike: these, and those that are only drawn
+            into a range.
+        types: of the source's columns.
         rules: one a constraint, in the order of the config.
 
     Raises:
@@ -38,7 +41,8 @@ class Plan:
 
     def __init__(self, schema: Schema, constraints: Sequence[Constraint]) -> None:
         self.schema, self.constraints = schema, tuple(constraints)
-        found = Reading(schema, constraints)
+        self.types = pa.schema([(c.name, arrow_types.parse(c.arrow_type)) for c in schema])
+        found = Reading(without_dictionaries(schema), self.types, constraints)
         self.rules = found.rules
         settled = [*found.joints, *found.totals, *found.ids]
         fixed = {column.name: f"data.conditions {column.name!r}" for column in schema.conditions}
@@ -60,6 +64,8 @@ class Plan:
         self.steps = _in_order([*settled, *bounded])
         taken = {column.name for step in self.steps for column in step.restores}
         self.kept = [name for name in schema.names if name not in taken]
+        ranged = [s.column.name for s in self.steps if isinstance(s, Bounded) and not s.bases]
+        self.alike = {*self.kept, *ranged}
         self.inner = self._inner_schema()
 
     def _inner_schema(self) -> Schema:
@@ -82,7 +88,7 @@ class Plan:
 
     def forward(self, rows: pa.Table) -> pa.Table:
         """Rows of the source as the model learns from them; of each row by itself."""
-        made = {name: cells(rows, name) for name in self.kept}
+        made = {name: rows[name].combine_chunks() for name in self.kept}
         for step in self.steps:
             names = [column.name for column in step.makes]
             made |= dict(zip(names, step.forward(rows), strict=True))
@@ -90,15 +96,37 @@ class Plan:
 
     def backward(self, rows: pa.Table) -> pa.Table:
         """The inverse of `forward`; and for any rows, rows that satisfy the constraints."""
-        restored = {name: cells(rows, name) for name in self.kept}
+        restored = {name: rows[name].combine_chunks() for name in self.kept}
         for step in self.steps:
             made = [cells(rows, column.name) for column in step.makes]
             names = [column.name for column in step.restores]
             restored |= dict(zip(names, step.backward(made, restored), strict=True))
-        return pa.table({name: restored[name] for name in self.schema.names})
+        return in_types(pa.table({name: restored[name] for name in self.types.names}), self.types)
 
     def check(self, rows: pa.Table) -> Violations:
-        """How rows satisfy the constraints; uniqueness is that among these rows."""
+        """How rows satisfy the constraints; uniqueness is that among these rows.
+
+        Args:
+            rows: of any table that has the columns, in types that fit.
+
+        Raises:
+            SchemaError: a table that lacks a column, or has it in a type that does not fit.
+        """
+        named = dict.fromkeys(name for rule in self.rules for name in rule.names)
+        lacking = [name for name in named if name not in rows.column_names]
+        if lacking:
+            raise SchemaError(
+                f"the table lacks {', '.join(map(repr, lacking))}, which the constraints name",
+                f"give a table with the columns {', '.join(named)}",
+            )
+        schema = pa.schema([self.types.field(name) for name in named])
+        try:
+            rows = in_types(rows.select(list(named)), schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SchemaError(
+                f"the table's columns do not fit the source's: {error}",
+                f"give them as {', '.join(f'{f.name}: {f.type}' for f in schema)}",
+            ) from error
         return Violations(tuple(rule.check(rows)[0] for rule in self.rules))
 
     # --- what the steps learn ------------------------------------------------------------

@@ -37,6 +37,9 @@ from synthray.errors import SchemaError
 class Reading:
     """What the constraints say of a schema's columns.
 
+    Args:
+        schema: the columns, without dictionaries; types: those of the source, with them.
+
     Attributes:
         rules: one a constraint, in order.
         chains: inequalities and ranges; joints, totals, ids: what settles columns.
@@ -45,8 +48,8 @@ class Reading:
         SchemaError: an unknown column, or one that a constraint cannot be about.
     """
 
-    def __init__(self, schema: Schema, constraints: Sequence[Constraint]) -> None:
-        self.schema = schema
+    def __init__(self, schema: Schema, types: pa.Schema, constraints: Sequence[Constraint]) -> None:
+        self.schema, self.types = schema, types
         self.rules: list[Rule] = []
         self.chains: list[Chain] = []
         self.joints: list[Joint] = []
@@ -84,7 +87,7 @@ class Reading:
     def _combinations(self, place: str, given: Combinations) -> None:
         text = f"combinations of {', '.join(given.combinations)}"
         columns = tuple(self._column(place, name) for name in given.combinations)
-        joint = Joint(f"{place} ({text})", columns)
+        joint = Joint(f"{place} ({text})", columns, self.types)
         self.joints.append(joint)
         self.rules.append(Combined(place, text, joint))
 
@@ -133,7 +136,7 @@ class Reading:
     def _pattern(self, place: str, given: Pattern) -> None:
         column, regex = self._column(place, given.pattern.column), given.pattern.regex
         text = f"{column.name} matches {regex}"
-        kind = arrow_types.value_type(arrow_types.parse(column.arrow_type))
+        kind = arrow_types.parse(column.arrow_type)
         if not arrow_types.is_text(kind) or column.kind == Kind.datetime:
             raise SchemaError(
                 f"{place}: column {column.name!r} is {column.kind.value} of {column.arrow_type}, "

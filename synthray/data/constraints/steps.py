@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from synthray.data.schema import Column
+from synthray.data import arrow_types
+from synthray.data.schema import Column, Schema
+from synthray.data.sketches import plain
 
 Arrays = list[pa.Array]
 
@@ -71,6 +73,24 @@ class Step(ABC):
 
 
 def cells(rows: pa.Table, name: str) -> pa.Array:
-    """A column as one array."""
-    column = rows[name].combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    """A column as one array, without a dictionary."""
+    return plain(rows[name]).combine_chunks()
+
+
+def without_dictionaries(schema: Schema) -> Schema:
+    """The columns as steps see them."""
+    kinds = {c.name: arrow_types.value_type(arrow_types.parse(c.arrow_type)) for c in schema}
+    return Schema(
+        columns=tuple(c.model_copy(update={"arrow_type": str(kinds[c.name])}) for c in schema)
+    )
+
+
+def in_types(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with the types of a schema, dictionaries among them."""
+    columns = []
+    for field in schema:
+        column = rows[field.name]
+        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(column.type):
+            column = column.combine_chunks().dictionary_encode()
+        columns.append(column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=schema)

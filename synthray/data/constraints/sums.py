@@ -10,7 +10,8 @@ A row that lacks a part has no sum: its total, if there is one, is learned as it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +29,18 @@ ROUNDING = 8
 
 @dataclass(eq=False)
 class Total(Step):
-    """A total that is derived. Before the model it is 0 where it follows from the parts."""
+    """A total that is derived. Before the model it is 0 where it follows from the parts.
+
+    Attributes:
+        alone: whether the source has totals where a part is missing.
+        absent: whether it lacks totals where none is missing.
+    """
 
     key: str
     total: Column
     parts: tuple[Column, ...]
+    alone: bool = field(default=True, init=False)
+    absent: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         self.line = Line.of(self.key, [self.total, *self.parts])
@@ -54,12 +62,32 @@ class Total(Step):
         self.needs = tuple(part.name for part in self.parts)
 
     def forward(self, rows: pa.Table) -> Arrays:
-        own = cells(rows, self.total.name)
-        complete = [pc.is_valid(cells(rows, part.name)) for part in self.parts]
-        follows = np.logical_and.reduce([c.to_numpy(zero_copy_only=False) for c in complete])
-        there = pc.is_valid(own).to_numpy(zero_copy_only=False)
+        own, there, complete = self._there(rows)
         zeros = self.line.write(self.total, np.zeros(len(own), self._kind), there)
-        return [pc.if_else(pa.array(follows & there), zeros, own)]
+        return [pc.if_else(pa.array(complete & there), zeros, own)]
+
+    def _there(self, rows: pa.Table) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+        """The totals, where they are there, and where all parts are."""
+        own = cells(rows, self.total.name)
+        found = {part.name: cells(rows, part.name) for part in self.parts}
+        there = self.line.read(self.total, own)[1]
+        return own, there, self._sum(found)[1]
+
+    def partial(self, rows: pa.Table) -> tuple[bool, bool]:
+        _, there, complete = self._there(rows)
+        return bool((there & ~complete).any()), bool((complete & ~there).any())
+
+    def merge(self, a: tuple[bool, bool], b: tuple[bool, bool]) -> tuple[bool, bool]:
+        return a[0] or b[0], a[1] or b[1]
+
+    def fit(self, stats: tuple[bool, bool]) -> None:
+        self.alone, self.absent = stats
+
+    def state(self) -> Any:
+        return {"alone": self.alone, "absent": self.absent}
+
+    def load(self, state: Any) -> None:
+        self.alone, self.absent = state["alone"], state["absent"]
 
     @property
     def _kind(self) -> type[np.int64] | type[np.float64]:
@@ -67,10 +95,11 @@ class Total(Step):
 
     def backward(self, made: Sequence[pa.Array], restored: Mapping[str, pa.Array]) -> Arrays:
         values, complete, fits = self._sum(restored)
-        there = pc.is_valid(made[0]).to_numpy(zero_copy_only=False)
-        # Only where it does not fit its type has it to be missing.
-        written = self.line.write(self.total, values, there & complete & fits)
-        return [pc.if_else(pa.array(complete), written, made[0])]
+        there = pc.is_valid(made[0]).to_numpy(zero_copy_only=False) if self.absent else True
+        # A sum that its type cannot hold is missing.
+        sums = self.line.write(self.total, values, complete & there & fits)
+        others = made[0] if self.alone else pa.scalar(None, made[0].type)
+        return [pc.if_else(pa.array(complete), sums, others)]
 
     def _sum(self, found: Mapping[str, pa.Array]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The sum on the line, where all parts are there, and where the total's type holds it."""

@@ -1,0 +1,1 @@
+"""Examples, a package: others install one of the same name."""

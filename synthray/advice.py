@@ -1,0 +1,31 @@
+"""What to train, and for how long, where nothing is said: measured, see docs/tables.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthray.data.chunks import Source
+
+EPOCHS = 40
+"""Passes over a table: on Adult, columns and pairs get hardly better after them."""
+LEAST, MOST = 300, 20_000
+"""Steps, whatever the number of rows."""
+TABLE_BATCH, IMAGE_BATCH = 512, 128
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A family, and the length of its training."""
+
+    family: str
+    steps: int
+    batch_size: int
+
+
+def advise(source: Source) -> Advice:
+    """For a source that has been looked at; a batch is at most half of it."""
+    half = max(2, source.rows // 4 * 2)
+    if source.image_columns:
+        return Advice("rpgan", 5000, min(IMAGE_BATCH, half))
+    batch = min(TABLE_BATCH, half)
+    return Advice("nade", min(max(EPOCHS * source.rows // batch, LEAST), MOST), batch)

@@ -1,0 +1,154 @@
+"""What is asked of generated rows: held values, balanced shares, and rows that are sorted out."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+import synthray
+from synthray.errors import ConditionError
+from synthray.sampling.virtual import VirtualDataset
+
+QUICK: dict[str, Any] = {"train": {"steps": 150, "batch_size": 128, "eval_every": 150}}
+NADE: dict[str, Any] = {
+    "model": {"name": "nade", "params": {"embedding": 16, "hidden": 16, "optimizer": {"lr": 1e-2}}}
+}
+
+
+def people(rows: int = 2000) -> pa.Table:
+    generator = np.random.default_rng(0)
+    rich = generator.random(rows) < 0.25
+    city = np.where(generator.random(rows) < 0.7, "Bern", "Uri")
+    return pa.table(
+        {
+            "income": pa.array(np.where(rich, ">50K", "<=50K")),
+            "city": pa.array(city, mask=generator.random(rows) < 0.1),
+            "age": pa.array(generator.integers(18, 30, rows) + 30 * rich, pa.int32()),
+            "pay": pa.array(np.round(generator.normal(50, 5, rows) + 40 * rich, 2)),
+            "born": pa.array(generator.integers(0, 3000, rows), pa.int32()).cast(pa.date32()),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def held() -> synthray.Artifact:
+    return synthray.fit(people(), **NADE, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def unheld() -> synthray.Artifact:
+    params = {"encoder_widths": [32], "decoder_widths": [32], "latent_dim": 8}
+    model = {"name": "tvae", "params": params | {"optimizer": {"lr": 3e-3}}}
+    data = {"conditions": ["income"]}
+    return synthray.fit(people(), model=model, data=data, **QUICK)
+
+
+def share(rows: pa.Table, column: str, value: Any) -> float:
+    return pc.mean(pc.equal(rows[column], value).cast(pa.float64())).as_py()
+
+
+def test_any_columns_are_held_without_a_row_drawn_in_vain(held: synthray.Artifact) -> None:
+    where = {"income": ">50K", "age": 50, "city": "Uri"}
+    virtual = VirtualDataset(held, 1, where)
+    rows = virtual.rows(100, 3000)
+    for column, value in where.items():
+        assert rows[column].unique().to_pylist() == [value]
+    assert virtual.drawn == 0 and rows.schema.equals(people().schema)
+    # What is free follows what is held: the pay of the rich is 90.
+    assert pc.mean(rows["pay"]).as_py() == pytest.approx(90, abs=4)
+    assert rows["born"].null_count == 0 and len(rows["born"].unique()) > 500
+    assert virtual.rows(1500, 10).equals(rows.slice(1400, 10))
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "value"),
+    [
+        ("age", "50", 50),
+        ("pay", "88.25", 88.25),
+        ("city", "bern", "Bern"),
+        ("born", "1975-03-01", date(1975, 3, 1)),
+    ],
+)
+def test_text_that_reads_as_a_value_is_taken_as_it(
+    held: synthray.Artifact, column: str, text: str, value: Any
+) -> None:
+    rows = held.sample(50, where={column: text})
+    assert rows[column].unique().to_pylist() == [value]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"wage": 3}, r"'wage' is not one that was learned.*its columns: income, city"),
+        ({"city": "Rome"}, r"city = 'Rome' is not in the training data.*Bern, Uri"),
+        ({"age": 7}, r"age = 7 is not among what the column holds; near is 18"),
+        ({"age": "old"}, r"age = 'old' is no value of type int32"),
+        ({"pay": 1e9}, r"pay = 1000000000.0 is not among"),
+    ],
+)
+def test_what_cannot_be_held_is_told(
+    held: synthray.Artifact, where: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConditionError, match=f"(?s){message}"):
+        held.sample(1, where=where)
+
+
+def test_shares_are_hit(held: synthray.Artifact) -> None:
+    rows = held.sample(20_000, balance={"income": 0.5, "city": {"Uri": 0.6}})
+    # Four standard errors of a half in 20,000 are 0.014.
+    assert share(rows, "income", ">50K") == pytest.approx(0.5, abs=0.015)
+    assert pc.sum(pc.equal(rows["city"], "Uri")).as_py() / 20_000 == pytest.approx(0.6, abs=0.015)
+    rich = rows.filter(pc.equal(rows["income"], ">50K"))
+    assert pc.mean(rich["pay"]).as_py() == pytest.approx(90, abs=4)
+    missing = rows["city"].null_count / 20_000  # the rest keeps its proportions, 0.63 to 0.1
+    assert missing == pytest.approx(0.4 * 0.1 / 0.73, abs=0.015)
+
+
+def test_shares_of_conditions_are_hit(unheld: synthray.Artifact) -> None:
+    rows = unheld.sample(20_000, balance={"income": {"<=50K": 0.1}})
+    assert share(rows, "income", "<=50K") == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("balance", "message"),
+    [
+        ({"income": 1.5}, "shares of .1.5."),
+        ({"income": {">50K": 0.7, "<=50K": 0.7}}, "together no more than 1"),
+        ({"income": {">50K": 0.2, "<=50K": 0.2}}, "add up to 0.4"),
+        ({"city": 0.5}, "of which of its 3 values"),
+        ({"income": {"none": 0.5}}, "not in the training data"),
+    ],
+)
+def test_shares_that_are_none_are_told(
+    held: synthray.Artifact, balance: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConditionError, match=message):
+        held.sample(1, balance=balance)
+
+
+def test_a_column_is_held_or_balanced(held: synthray.Artifact) -> None:
+    with pytest.raises(ConditionError, match="held by where"):
+        held.sample(1, where={"income": ">50K"}, balance={"income": 0.5})
+
+
+def test_rows_are_sorted_out_where_the_family_holds_nothing(unheld: synthray.Artifact) -> None:
+    virtual = VirtualDataset(unheld, 2, {"income": ">50K", "city": "Uri"})
+    rows = virtual.rows(0, 1500)
+    assert rows["city"].unique().to_pylist() == ["Uri"]
+    assert rows["income"].unique().to_pylist() == [">50K"]
+    assert virtual.kept >= 2048 and 0.05 < virtual.kept / virtual.drawn < 0.6
+    assert virtual.sorting == "city = 'Uri'"
+    again = VirtualDataset(unheld, 2, {"income": ">50K", "city": "Uri"})
+    assert again.rows(1200, 100).equals(rows.slice(1200, 100))
+
+
+def test_what_hardly_ever_comes_is_told(unheld: synthray.Artifact) -> None:
+    with pytest.raises(ConditionError, match=r"(?s)of 65,536 rows drawn have pay = 50.01.*nade"):
+        unheld.sample(10, where={"pay": 50.01})
+    with pytest.raises(ConditionError, match="cannot hold it"):
+        unheld.sample(10, balance={"city": {"Uri": 0.5}})
