@@ -36,7 +36,8 @@ def generate(
     out: Annotated[str | None, typer.Option(help="with --artifact: where to write")] = None,
     seed: Annotated[int | None, typer.Option(help="with --artifact")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="with --artifact: col=value, may be repeated")
+        list[str] | None,
+        typer.Option(help="with --artifact: a value to hold, col=value; may be repeated"),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="with --artifact: model replicas")] = None,
     address: Address = None,
@@ -67,7 +68,9 @@ def rows(
     start: Annotated[int, typer.Option(help="the first row")] = 0,
     count: Annotated[int, typer.Option(help="how many")] = 10,
     seed: Seed = 0,
-    where: Annotated[list[str] | None, typer.Option(help="col=value, may be repeated")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="a value to hold, col=value; may be repeated")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help=".parquet, .arrow or .jsonl file; none: JSON Lines on stdout")
     ] = None,

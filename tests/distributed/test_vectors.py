@@ -38,10 +38,11 @@ def test_from_parquet_of_numbers_to_a_dataset(tmp_path: Path, stream: str) -> No
     settings = (*FEW, "data.conditions=[mode]", f"data.stream={stream}", "output=out")
     told = synthray(tmp_path, "train", "ring.yaml", *settings)
     assert f"encoded to (3,), {200 * 3 * 4 / 1e9:.3g} GB" in told
-    synthray(tmp_path, "generate", "ring.yaml", *settings, "generate.rows=1500")
-    rows = ds.dataset(tmp_path / "out/synthetic/data").to_table().replace_schema_metadata(None)
-    assert rows.num_rows == 1500 and rows.schema.equals(tiny.ring().schema)
     words = ("--artifact", "out/artifact", "--start", "1000", "--count", "40", "--out", "s.parquet")
     synthray(tmp_path, "rows", *words)
     slice_ = pq.read_table(tmp_path / "s.parquet").replace_schema_metadata(None)
-    assert slice_.equals(rows.slice(1000, 40))
+    assert slice_.num_rows == 40 and slice_.schema.equals(tiny.ring().schema)
+    if stream == "never":  # how it was trained changes nothing about generating
+        synthray(tmp_path, "generate", "ring.yaml", *settings, "generate.rows=1500")
+        rows = ds.dataset(tmp_path / "out/synthetic/data").to_table().replace_schema_metadata(None)
+        assert rows.num_rows == 1500 and slice_.equals(rows.slice(1000, 40))
