@@ -26,7 +26,7 @@ from synthray.errors import UsageError
 @app.command()
 def init(
     source: Annotated[
-        str, typer.Argument(help="folder of images, or Parquet, CSV or JSON Lines; local or s3://")
+        str, typer.Argument(help="images, Parquet, CSV or JSON Lines; local or s3://")
     ],
     output: Annotated[str, typer.Option("-o", help="the config to write")] = "synthray.yaml",
     force: Annotated[bool, typer.Option(help="overwrite an existing config")] = False,

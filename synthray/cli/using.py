@@ -37,7 +37,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="with --artifact")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="with --artifact: a value to hold, col=value; may be repeated"),
+        typer.Option(help="with --artifact: hold col=value; may be repeated"),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="with --artifact: model replicas")] = None,
     address: Address = None,
@@ -68,9 +68,7 @@ def rows(
     start: Annotated[int, typer.Option(help="the first row")] = 0,
     count: Annotated[int, typer.Option(help="how many")] = 10,
     seed: Seed = 0,
-    where: Annotated[
-        list[str] | None, typer.Option(help="a value to hold, col=value; may be repeated")
-    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="hold col=value; may be repeated")] = None,
     out: Annotated[
         str | None, typer.Option(help=".parquet, .arrow or .jsonl file; none: JSON Lines on stdout")
     ] = None,
