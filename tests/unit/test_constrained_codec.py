@@ -25,6 +25,7 @@ from synthray.data.table_codec import TableCodec
 from synthray.errors import ArtifactError, SchemaError, SourceError
 from synthray.sampling.card import dataset_card
 from synthray.sampling.dataset import Plan
+from synthray.sampling.findings import Findings
 from synthray.sampling.virtual import VirtualDataset
 
 GIVEN: list[dict[str, Any]] = [
@@ -262,5 +263,6 @@ def test_generated_rows_satisfy_all_and_the_card_says_so(tmp_path: Path) -> None
         assert held.group_by(list(where)).aggregate([]).to_pylist() == [where]
         assert artifact.codec.check(held).total == 0
     settings = GenerateConfig(rows=3000, shard_rows=1024)
-    card = dataset_card(artifact, Plan.of(artifact.digest, settings), "MIT")
-    assert "## Constraints" in card and "- `pay = base + bonus`" in card
+    plan, findings = Plan.of(artifact.digest, settings), Findings(artifact.codec.check(found))
+    card = dataset_card(artifact, plan, "MIT", findings)
+    assert "## Constraints" in card and "| `pay = base + bonus` | 0 |" in card
