@@ -21,7 +21,7 @@ from synthray.rng import BatchRandom, Rows
 from synthray.training.accounting import Account
 from synthray.training.averaging import average
 
-NUMBERS = 2**24
+NUMBERS = 2**23
 """Numbers of row gradients that are in memory at a time."""
 
 
@@ -87,8 +87,8 @@ def clipped_sums(
         part = Batch(batch.x[start : start + size], batch.cond[start : start + size])
         random = BatchRandom(generator, Rows.all(len(part)), batch.x.device)
         gradients = row_gradients(model, phase, parameters, part, random)
-        squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
-        norms = squares.sum(dim=0).sqrt()
+        parts = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(parts), dim=0)
         sound = norms.isfinite()
         weights = torch.where(sound, bound / norms.clamp(min=bound), torch.zeros_like(norms))
         for total, gradient in zip(sums, gradients, strict=True):
