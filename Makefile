@@ -49,5 +49,5 @@ $(READY): pyproject.toml constraints.txt
 		echo "Could not make .venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
-		-e '.[ray,features,test,dev]'
+		-e '.[ray,features,privacy,test,dev]'
 	@touch $@

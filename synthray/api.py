@@ -12,7 +12,7 @@ from synthray import models
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.advice import advise
 from synthray.config import Config, parse
-from synthray.data.batches import MemoryBatches
+from synthray.data.batches import MemoryBatches, PoissonBatches
 from synthray.data.chunks import Source, in_memory
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import open_source
@@ -111,7 +111,8 @@ def fit(
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
 
     Raises:
-        ConfigError, SourceError, SchemaError, StorageError, TrainingError.
+        ConfigError, SourceError, SchemaError, StorageError, TrainingError;
+        MissingDependencyError: train.privacy without Opacus.
     """
     if output is None:
         with tempfile.TemporaryDirectory(prefix="synthray-") as place:
@@ -144,13 +145,15 @@ def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]
     if config.model.name != "adgan":
         models.check_params(config.model)
     opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
-    fit_codec(opened, codec, map)
+    private = config.train.privacy is not None
+    fit_codec(opened, codec, map, counts=not private)
     config = with_conditions(config, codec)
     check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)
     engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)
-    batches = MemoryBatches(data, config.train.batch_size, config.seed)
+    size = config.train.batch_size
+    batches = PoissonBatches(data, size) if private else MemoryBatches(data, size, config.seed)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
     artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))

@@ -148,6 +148,8 @@ def save_trained(
         "fingerprint": fingerprint,
         "left_out": list(left_out),
     }
+    if outcome.privacy is not None:
+        card["privacy"] = outcome.privacy
     if isinstance(engine.model, AdGAN):
         card["adapted"] = {
             "base": engine.model.config.base.digest,

@@ -7,11 +7,15 @@ stream can be opened anywhere, in any order, by any process, without a state to 
 The purpose (``"block"``, ``"step"`` ...) is hashed into the key, so streams with different
 purposes never overlap. ``STREAM`` names the recipe; an artifact records it, and a change of the
 recipe must change the name, for it changes every byte of every virtual dataset.
+
+The one exception is what privacy rests on: the ``secret_`` functions draw from the operating
+system's entropy, have no address, and cannot be drawn again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,3 +111,25 @@ class BatchRandom:
         # side="right" never lands on a zero-weight entry.
         index = np.searchsorted(cumulative, point, side="right")
         return self._cut(np.minimum(index, len(cumulative) - 1).astype(np.int64))
+
+
+def secret_stream() -> np.random.Generator:
+    """A stream that nobody can open again: its key comes from the operating system."""
+    return np.random.Generator(np.random.Philox(key=_secret_words(2)))
+
+
+def secret_uniform(count: int) -> np.ndarray:
+    """Uniform float64 in (0, 1], of the operating system's cryptographic generator: [count]."""
+    return ((_secret_words(count) >> np.uint64(11)).astype(np.float64) + 1) * 2.0**-53
+
+
+def secret_normal(count: int) -> np.ndarray:
+    """Standard normal float64 of the same, by Box and Muller's transform: [count]."""
+    half = -(-count // 2)
+    radius = np.sqrt(-2 * np.log(secret_uniform(half)))
+    angle = 2 * np.pi * secret_uniform(half)
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+
+def _secret_words(count: int) -> np.ndarray:
+    return np.frombuffer(os.urandom(8 * count), dtype=np.uint64)

@@ -1,6 +1,7 @@
 """The one config of every stage: YAML in, one typed model out."""
 
 from synthray.config.guard import GuardConfig
+from synthray.config.privacy import PrivacyConfig
 from synthray.config.problems import config_error, explain
 from synthray.config.ramps import Ramp, Scheduled, ScheduledShare, ShareRamp, peak, value_at
 from synthray.config.reading import changed, dump, load, parse
@@ -31,6 +32,7 @@ __all__ = [
     "GenerateConfig",
     "GuardConfig",
     "ModelConfig",
+    "PrivacyConfig",
     "Ramp",
     "Range",
     "Scheduled",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from synthray import rng, storage
 from synthray.config.constraints import Constraint
 from synthray.config.guard import GuardConfig
+from synthray.config.privacy import PrivacyConfig
 from synthray.config.ramps import ScheduledShare
 from synthray.config.strict import Strict
 from synthray.config.tuning import TuneConfig
@@ -100,6 +101,9 @@ class TrainConfig(Strict):
         (), description="learning rates, penalties and the like to change in mid-training"
     )
     guard: GuardConfig = GuardConfig()
+    privacy: PrivacyConfig | None = Field(
+        None, description="train with differential privacy; see docs/privacy.md"
+    )
 
     @field_validator("schedule")
     @classmethod

@@ -1,9 +1,12 @@
-"""Batches of encoded rows, in an order that is a pure function of (seed, step)."""
+"""Batches of encoded rows: in an order that is a pure function of (seed, step), or in secret."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
+
+import numpy as np
 
 from synthray import rng
 from synthray.data.codec import Encoded
@@ -62,3 +65,48 @@ class MemoryBatches:
                 index = order[first + self.rows.start : first + self.rows.stop]
                 yield Encoded(self.data.x[index], self.data.cond[index])
             epoch, within = epoch + 1, 0
+
+
+class PoissonBatches:
+    """Batches that differential privacy is accounted for: each row is in a batch with the same
+    probability, whatever other rows are, and nobody can tell which were.
+
+    Sizes vary around ``batch_size``; a batch may be empty. Nothing is drawn from the config's seed.
+
+    Args:
+        data: all rows; every worker holds (a view of) the same.
+        batch_size: global rows of a batch on average.
+        rank, workers: this worker draws among every ``workers``-th row.
+    """
+
+    exact = False
+
+    def __init__(self, data: Encoded, batch_size: int, rank: int = 0, workers: int = 1) -> None:
+        check_size(len(data), batch_size)
+        self.rate = batch_size / len(data)
+        self.data = Encoded(data.x[rank::workers], data.cond[rank::workers])
+
+    def start_at(self, step: int) -> Iterator[Encoded]:
+        while True:
+            index = poisson_sample(len(self.data), self.rate)
+            yield Encoded(self.data.x[index], self.data.cond[index])
+
+
+def poisson_sample(rows: int, rate: float) -> np.ndarray:
+    """Indices below ``rows``, ascending, each there with probability ``rate``: int64.
+
+    The gaps between them are geometric, so the cost is that of the sample, not of the rows.
+    """
+    if rate >= 1:
+        return np.arange(rows)
+    mean = rows * rate
+    count = math.ceil(mean + 6 * math.sqrt(mean) + 10)
+    found, last = [], -1
+    while last < rows:
+        gaps = np.floor(np.log(rng.secret_uniform(count)) / math.log1p(-rate)) + 1
+        # A gap beyond the end is as good as any longer one, which may not fit in 64 bits.
+        places = last + np.cumsum(np.minimum(gaps, rows + 1).astype(np.int64))
+        found.append(places)
+        last = int(places[-1])
+    index = np.concatenate(found)
+    return index[index < rows]

@@ -122,6 +122,10 @@ class ConstrainedCodec:
         )
         return spec
 
+    def forget_counts(self) -> None:
+        """As `TableCodec.forget_counts`."""
+        self.inner.forget_counts()
+
     def _settle(self) -> None:
         """Take over what the inner fit found of the columns."""
         self.plan.known(self.inner.schema, self.inner.rare)

@@ -113,8 +113,12 @@ def _table_codec(
     return make(schema)
 
 
-def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:
-    """Fit the codec on every chunk of the source."""
+def fit_codec(source: Source, codec: Codec, mapper: Mapper, counts: bool = True) -> None:
+    """Fit the codec on every chunk of the source.
+
+    Args:
+        counts: whether it may keep how often each code of a table occurs.
+    """
 
     def look(chunk: Chunk) -> Any:
         return codec.partial(chunk.read())
@@ -124,6 +128,8 @@ def fit_codec(source: Source, codec: Codec, mapper: Mapper) -> None:
     for stats in mapper(look, source.chunks):
         total = stats if total is None else total.merge(stats)
     codec.fit([] if total is None else [total])
+    if not counts and isinstance(codec, TableCodec | ConstrainedCodec):
+        codec.forget_counts()
 
 
 def encode_all(source: Source, codec: Codec, mapper: Mapper) -> Encoded:

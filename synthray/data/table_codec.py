@@ -134,6 +134,12 @@ class TableCodec:
         self.cleaning = Cleaning(total.rows, 0, ())
         return self._spec
 
+    def forget_counts(self) -> None:
+        """Take every code of a column as equally frequent: exact counts tell of single rows."""
+        layout = self.spec.layout or Layout(slots=())
+        slots = tuple(s.model_copy(update={"counts": (1,) * s.codes}) for s in layout.slots)
+        self._spec = self.spec.model_copy(update={"layout": Layout(slots=slots)})
+
     def _fit_column(
         self, column: Column, stats: NumberStats | ValueCounts
     ) -> tuple[Column, Learned, Slot]:

@@ -17,7 +17,7 @@ from synthray import artifact, storage
 from synthray.adapting import adopt_base, with_conditions
 from synthray.artifact import Artifact
 from synthray.config import Config
-from synthray.data.batches import Batches, MemoryBatches, check_size
+from synthray.data.batches import Batches, MemoryBatches, PoissonBatches, check_size
 from synthray.data.codec import Codec, Encoded
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import Source
@@ -25,7 +25,7 @@ from synthray.distributed.board import Board, watching
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
-from synthray.errors import NotFoundError, OutputTakenError, SynthRayError
+from synthray.errors import ConfigError, NotFoundError, OutputTakenError, SynthRayError
 from synthray.models import check_params, coding
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
@@ -108,7 +108,8 @@ def prepare(
     """
     source, codec = opened or open_data(config.data, coding(config.model), cluster_map)
     say(f"{source.rows:,} rows at {source.uri}")
-    fit_codec(source, codec, cluster_map)
+    private = config.train.privacy is not None
+    fit_codec(source, codec, cluster_map, counts=not private)
     cleaning, spec = codec.cleaning, codec.spec
     if cleaning is not None and cleaning.unreadable:
         say(f"skipped {cleaning.unreadable} {cleaning.what} of {cleaning.rows}:")
@@ -120,6 +121,12 @@ def prepare(
     stream = config.data.stream == "always" or (
         config.data.stream == "auto" and gigabytes > config.data.memory_gb
     )
+    if stream and private:
+        raise ConfigError(
+            f"data.stream: {gigabytes:.3g} GB would stream, and rows that stream are no Poisson "
+            "samples, which train.privacy is accounted for",
+            "set data.stream: never, or raise data.memory_gb",
+        )
     where = "streams through Ray Data" if stream else "stays in memory"
     say(f"encoded to {spec.shape}, {gigabytes:.3g} GB: {where}")
     return source, codec, None if stream else encode_all(source, codec, cluster_map)
@@ -214,7 +221,10 @@ def _batches(job: Job, rank: int, workers: int) -> Batches:
     if job.data is None:
         return StreamBatches(config, ray.train.get_dataset_shard("train"), workers)
     data = ray.get(job.data)
-    return MemoryBatches(data, config.train.batch_size, config.seed, rank, workers)
+    size = config.train.batch_size
+    if config.train.privacy is not None:
+        return PoissonBatches(data, size, rank, workers)
+    return MemoryBatches(data, size, config.seed, rank, workers)
 
 
 def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:

@@ -73,6 +73,11 @@ def tune(
         SourceError, SchemaError, ConfigError, OutputTakenError, StorageError, ClusterError.
     """
     check_params(config.model)
+    if config.train.privacy is not None:
+        raise ConfigError(
+            "train.privacy: a search scores many trainings by real rows, and spends for each",
+            "search without it on data that may be public, then train with the settings found",
+        )
     storage.preflight(config.output)
     _, codec, data = prepare(config, say)
     if data is None:

@@ -142,6 +142,13 @@ class AdGAN(AdversarialModel):
         super().__init__(config, spec)
         self._kept: Tensor | None = None
 
+    def not_private(self) -> tuple[str, str] | None:
+        return (
+            "model.name: adgan goes on from a base, generator and critic, whose own training no "
+            "budget of this run accounts for",
+            "train nade, tvae or rptgan on the new data instead",
+        )
+
     def _base_model(self) -> AdversarialModel:
         from synthray.models import build
 

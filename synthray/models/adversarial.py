@@ -88,10 +88,25 @@ class AdversarialModel(GenerativeModel):
     def build_critic(self) -> nn.Module: ...
 
     def phases(self) -> tuple[Phase, ...]:
+        config, paired = self.config, ADVERSARIAL[self.config.loss].paired
         return (
-            Phase("critic", ("critic",), self.config.critic, self.config.critic_steps),
-            Phase("generator", ("generator",), self.config.generator),
+            Phase("critic", ("critic",), config.critic, config.critic_steps),
+            Phase("generator", ("generator",), config.generator, real=paired),
         )
+
+    def not_private(self) -> tuple[str, str] | None:
+        penalty = self.config.penalised
+        if penalty:
+            return (
+                f"model.params.{penalty}: a gradient penalty's own gradient is not had row by row",
+                f"set {penalty}: 0",
+            )
+        if self.config.augment.adaptive:
+            return (
+                "model.params.augment.adaptive: the strength would follow the scores of real rows",
+                "set augment.adaptive: false",
+            )
+        return None
 
     def loss(self, phase: str, batch: Batch, rng: BatchRandom) -> Loss:
         if phase == "critic":
@@ -118,8 +133,11 @@ class AdversarialModel(GenerativeModel):
         r1, r2, penalty = (value_at(getattr(config, name), self.progress) for name in PENALTIES)
         with torch.no_grad():
             fake = self.drawn("critic", batch, rng)
-        real = self.real(batch).detach().requires_grad_(r1 > 0)
-        fake.requires_grad_(r2 > 0)
+        real = self.real(batch).detach()
+        if r1:
+            real.requires_grad_()
+        if r2:
+            fake.requires_grad_()
         real_score = self._scores(real, batch, rng)
         fake_score = self._scores(fake, batch, rng)
         total = ADVERSARIAL[config.loss].critic(real_score, fake_score)

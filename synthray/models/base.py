@@ -70,13 +70,14 @@ class OptimizerConfig(Strict):
 class Phase:
     """One part of a training step: some modules move, all others stand still.
 
-    ``modules`` are attribute names of the model.
+    ``modules`` are attribute names of the model. ``real``: whether the loss reads real rows.
     """
 
     name: str
     modules: tuple[str, ...]
     optimizer: OptimizerConfig
     repeats: int = 1
+    real: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,12 @@ class GenerativeModel(nn.Module, ABC):
     def diagnose(self, batch: Batch, rng: BatchRandom) -> dict[str, Tensor]:
         """What the guard wants to know besides the losses, on this process's rows; scalars."""
         return {}
+
+    def not_private(self) -> tuple[str, str] | None:
+        """What of the settings in force keeps its training from differential privacy: (what,
+        remedy); None if nothing does.
+        """
+        return None
 
     def sampler_modules(self) -> Iterator[tuple[str, nn.Module]]:
         for name in self.sampler:

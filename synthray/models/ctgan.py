@@ -8,7 +8,7 @@ workers: of each one's share), and not among those of the whole table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from synthray.config import Scheduled
 from synthray.data.codec import DataSpec
 from synthray.errors import ConfigError
-from synthray.models.base import Batch, Loss, OptimizerConfig, join_condition
+from synthray.models.base import Batch, Loss, OptimizerConfig, Phase, join_condition
 from synthray.models.losses import ADVERSARIAL, LossName
 from synthray.models.rptgan import TableGAN, TableGANConfig
 from synthray.models.table_networks import PackedCritic, ResidualPerceptron, code_spans
@@ -83,6 +83,17 @@ class CTGAN(TableGAN):
         return PackedCritic(config.pack * width, config.critic_widths, config.dropout)
 
     # --- training ------------------------------------------------------------------------
+
+    def phases(self) -> tuple[Phase, ...]:
+        critic, generator = super().phases()
+        return critic, replace(generator, real=True)  # it is conditioned on codes of the batch
+
+    def not_private(self) -> tuple[str, str] | None:
+        return (
+            "model.name: ctgan trains by sampling, rare codes more often, and on packs of rows: no "
+            "row's part in a step has a bound that could be accounted for",
+            "choose nade, tvae or rptgan",
+        )
 
     def loss(self, phase: str, batch: Batch, rng: BatchRandom) -> Loss:
         """The game's loss; the generator's with the cross-entropy between what it was conditioned

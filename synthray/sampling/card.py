@@ -49,6 +49,7 @@ def dataset_card(
         f"{card.get('steps', 0):,} steps |",
         f"| artifact | `{artifact.digest}` |",
         f"| training | {_training(card)} |",
+        f"| differential privacy | {_privacy(card)} |",
         f"| seed | {plan.seed} |",
         f"| held | {_where(plan)} |",
         f"| balanced | {_balance(plan)} |",
@@ -109,6 +110,17 @@ def _training(card: Mapping[str, Any]) -> str:
     times = guard.get("recoveries", 0)
     returns = f", after {times} return{'s' * (times > 1)} to a healthy checkpoint" if times else ""
     return f"{guard.get('verdict', 'not guarded')}{returns}"
+
+
+def _privacy(card: Mapping[str, Any]) -> str:
+    """What the training spent of its budget."""
+    spent = card.get("privacy")
+    if not spent:
+        return "none"
+    return (
+        f"ε = {spent['epsilon']:.3g} at δ = {spent['delta']:.2g} for {spent['protects']}; not "
+        f"covered: {'; '.join(spent['not_covered'])}"
+    )
 
 
 def _where(plan: Plan) -> str:

@@ -168,6 +168,11 @@ def _named(
             f"balance.{name}: {shares} of which of its {len(present)} values?",
             f"give shares by value, such as {name}: {{a: 0.5, b: 0.2}}",
         )
+    if found[present[0]] == found[present[1]]:
+        raise ConditionError(
+            f"balance.{name}: {shares} of the rarer of its two values, which are equally frequent",
+            f"give the share by value, such as {name}: {{a: {shares}}}",
+        )
     return {int(present[found[present].argmin()]): float(shares)}
 
 

@@ -14,6 +14,7 @@ from synthray.models.base import Batch, GenerativeModel, Phase
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import average
 from synthray.training.ema import EMA
+from synthray.training.private import Mechanism, check_rows, public_batch
 from synthray.training.settings import Relief, in_force
 
 
@@ -22,6 +23,10 @@ class Engine:
 
     Every random number of a step comes from a stream addressed by (seed, step, phase), drawn for
     the global batch: there is no random state to save, and the worker count does not change it.
+
+    Args:
+        mechanism: what gives the gradients of real rows their differential privacy; without one
+            they are plain.
 
     Attributes:
         relief: what the guard's returns have made of learning rates and penalties.
@@ -35,7 +40,9 @@ class Engine:
         seed: int,
         rows: Rows,
         device: torch.device | str = "cpu",
+        mechanism: Mechanism | None = None,
     ) -> None:
+        self.mechanism = mechanism
         self.device = torch.device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.seed, self.rows = config, seed, rows
@@ -46,11 +53,18 @@ class Engine:
         self.ema = EMA(self.model)
         self.phases = model.phases()
         self.optimizers = {
-            phase.name: phase.optimizer.build(self._parameters(phase)) for phase in self.phases
+            phase.name: phase.optimizer.build(self._moved(phase).values()) for phase in self.phases
         }
+        if mechanism is not None:
+            for phase in self.phases:
+                if phase.real:
+                    check_rows(self.model, phase, self._moved(phase))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move every phase once; returns the terms of the losses, averaged over all workers."""
+        """Move every phase once; returns the terms of the losses, averaged over all workers.
+
+        With differential privacy, terms of real rows are not among them.
+        """
         self._settle()
         self.model.train()
         progress = self.model.progress = self.step / self.config.steps
@@ -59,8 +73,13 @@ class Engine:
             phase.optimizer.apply(self.optimizers[phase.name], progress)
             for repeat in range(phase.repeats):
                 address = len(self.phases) * repeat + index
-                loss = self._phase_step(phase, batch, self._random(address))
-                terms |= loss
+                if self.mechanism is None:
+                    terms |= self._phase_step(phase, batch, self._random(address))
+                elif phase.real:
+                    self._private_step(self.mechanism, phase, batch)
+                else:
+                    rows = public_batch(batch, len(self.rows))
+                    terms |= self._phase_step(phase, rows, self._random(address))
         self.step += 1
         decay = value_at(self.config.ema_decay, progress)
         self.ema.update(self.model, self.step, decay)
@@ -90,8 +109,7 @@ class Engine:
         half = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss = self.model.loss(phase.name, batch, random)
-        parameters = self._parameters(phase)
-        local = torch.autograd.grad(loss.total, parameters)
+        local = torch.autograd.grad(loss.total, list(self._moved(phase).values()))
         # The terms travel with the gradients, so that all workers agree on whether to stop.
         names = list(loss.terms)
         values = [loss.total.detach(), *(loss.terms[name].detach() for name in names)]
@@ -99,20 +117,32 @@ class Engine:
         gradients, (total, *shared) = averaged[: len(local)], averaged[len(local) :]
         terms = dict(zip(names, shared, strict=True))
         self._check_finite(phase, total, gradients)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        self._move(phase, gradients, terms)
+        return terms
+
+    def _private_step(self, mechanism: Mechanism, phase: Phase, batch: Batch) -> None:
+        gradients = mechanism.gradients(self.model, phase, self._moved(phase), batch)
+        self._move(phase, gradients, {})
+
+    def _move(self, phase: Phase, gradients: Sequence[Tensor], terms: dict[str, Tensor]) -> None:
+        for parameter, gradient in zip(self._moved(phase).values(), gradients, strict=True):
             parameter.grad = gradient
         self.optimizers[phase.name].step()
         self.optimizers[phase.name].zero_grad(set_to_none=True)
         self.model.after_phase(phase.name, terms, self.rows.total)
-        return terms
 
     def _random(self, address: int) -> BatchRandom:
         stream = rng.stream(self.seed, "step", self.step, address)
         return BatchRandom(stream, self.rows, self.device)
 
-    def _parameters(self, phase: Phase) -> list[nn.Parameter]:
-        modules = (getattr(self.model, name) for name in phase.modules)
-        return [p for module in modules for p in module.parameters() if p.requires_grad]
+    def _moved(self, phase: Phase) -> dict[str, nn.Parameter]:
+        """The parameters that a phase moves, by their names in the model."""
+        return {
+            f"{name}.{key}": parameter
+            for name in phase.modules
+            for key, parameter in getattr(self.model, name).named_parameters()
+            if parameter.requires_grad
+        }
 
     def _check_finite(self, phase: Phase, loss: Tensor, gradients: Sequence[Tensor]) -> None:
         norms = torch._foreach_norm(list(gradients))

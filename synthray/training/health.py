@@ -54,8 +54,9 @@ class Watch:
 
     @property
     def on(self) -> bool:
-        """Whether there is anything to judge by."""
-        return self.config.enabled and self.codec.spec.rows >= MIN_ROWS
+        """Whether there is anything to judge by. With differential privacy real rows may not."""
+        private = self.engine.mechanism is not None
+        return self.config.enabled and not private and self.codec.spec.rows >= MIN_ROWS
 
     @property
     def state(self) -> GuardState:
@@ -155,7 +156,8 @@ class Watch:
     def finish(self) -> dict[str, Any]:
         """The verdict, for the artifact's card; what the user should know of it is said."""
         if not self.on:
-            return {"verdict": "off" if not self.config.enabled else "unjudged"}
+            off = not self.config.enabled or self.engine.mechanism is not None
+            return {"verdict": "off" if off else "unjudged"}
         state, verdict = self.state, self.guard.verdict()
         if verdict == "rising":
             end = state.evaluations[-1]

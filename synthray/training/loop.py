@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,16 @@ from synthray.data.codec import Codec
 from synthray.errors import ConfigError, NonFiniteError, TrainingError
 from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import Rows
-from synthray.training.averaging import agree
+from synthray.training.averaging import agree, broadcast
 from synthray.training.checkpoint import Checkpoint, CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.health import Watch
+from synthray.training.ledger import Ledger
+from synthray.training.privacy import account_of
+from synthray.training.private import Mechanism
 from synthray.training.settings import Relief, in_force
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Hooks:
     """What the world around the loop wants to know.
 
     on_progress: often, cheap. on_eval: every ``train.eval_every`` steps, with the engine whose
-    average to look at; True stops training. on_event: a line about what the guard did.
+    average to look at; True stops training. on_event: a line about what the guard did, or what
+    differential privacy covers.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -52,10 +59,13 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. history: one entry per evaluation; guard: for the artifact's card."""
+    """How a training ended. history: one entry per evaluation; guard, privacy: for the artifact's
+    card.
+    """
 
     history: list[dict[str, float]]
     guard: dict[str, Any]
+    privacy: dict[str, Any] | None = None
 
 
 @dataclass
@@ -74,8 +84,10 @@ def check_model(config: Config, codec: Codec) -> None:
     """Build the config's model without memory for its weights, to see whether it fits the data.
 
     Raises:
-        ConfigError: the family does not model such rows, or not with such settings; or
-            train.schedule changes what cannot be changed in mid-training.
+        ConfigError: the family does not model such rows, or not with such settings;
+            train.schedule changes what cannot be changed in mid-training; or train.privacy cannot
+            be kept.
+        MissingDependencyError: train.privacy without Opacus.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = models.build(config.model, codec.spec)
@@ -88,6 +100,7 @@ def check_model(config: Config, codec: Codec) -> None:
             raise ConfigError(
                 f"train.schedule, step {step:,}: {error.what}", error.remedy
             ) from error
+    account_of(config, model)
 
 
 def new_engine(
@@ -107,7 +120,11 @@ def new_engine(
         torch.manual_seed(int(initial))
         model = models.build(config.model, codec.spec)
     prepare(model)
-    return Engine(model, config.train, seed=config.seed, rows=rows, device=device)
+    account = account_of(config, model)
+    mechanism = None if account is None else Mechanism(account, rows)
+    return Engine(
+        model, config.train, seed=config.seed, rows=rows, device=device, mechanism=mechanism
+    )
 
 
 class Training:
@@ -138,6 +155,10 @@ class Training:
             # A worker of an earlier group can still have been writing. Whoever runs the workers
             # starts them again.
             raise RuntimeError("the workers found different checkpoints")
+        self.end = engine.config.steps
+        self.ledger: Ledger | None = None
+        if engine.mechanism is not None:
+            self.ledger = self._open_ledger(store)
         self.watch.resume(checkpoint)
         self.watch.prepare(batches)
         self.meter = Meter(engine.rows.total)
@@ -148,7 +169,7 @@ class Training:
         Raises:
             TrainingError: values that are not finite, or a collapse that the guard could not mend.
         """
-        until = min(until, self.engine.config.steps)
+        until = min(until, self.end)
         while self.engine.step < until and not self.stopped:
             try:
                 self._until_fault(until)
@@ -157,12 +178,42 @@ class Training:
                 self.history = self.watch.go_back(error.what, cause)
 
     def finish(self) -> Outcome:
-        """How it ended; with the guard's verdict."""
-        return Outcome(self.history, self.watch.finish())
+        """How it ended; with the guard's verdict, and what was spent of a privacy budget."""
+        mechanism, privacy = self.engine.mechanism, None
+        if mechanism is not None and self.ledger is not None:
+            privacy = mechanism.account.statement(self.ledger.spent)
+        return Outcome(self.history, self.watch.finish(), privacy)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that going on from here needs."""
         return self.watch.checkpoint(self.history)
+
+    def _open_ledger(self, store: CheckpointStore) -> Ledger:
+        """Settle where training has to end, and tell what the budget covers.
+
+        Raises:
+            TrainingError: earlier attempts have spent the budget, and left nothing.
+        """
+        engine, rank = self.engine, self.watch.rank
+        ledger = Ledger(store, engine.config.steps, writes=rank == 0)
+        ledger.spent = int(broadcast([ledger.spent], engine.device)[0])
+        self.end = engine.step + ledger.left
+        if self.end == 0:
+            raise TrainingError(
+                f"train.privacy: {ledger.spent:,} steps were begun in {store.uri}, the whole "
+                "budget, and no checkpoint is left of them",
+                "choose another output; what was spent here and what is spent there add up",
+            )
+        lines = [PRIVATE]
+        if self.end < engine.config.steps:
+            lines.append(
+                f"{ledger.spent - engine.step:,} steps since the last checkpoint were lost, and "
+                f"have spent their part of the privacy budget: training ends at step {self.end:,}"
+            )
+        for line in lines if rank == 0 else []:
+            log.warning("%s", line)
+            self.hooks.on_event(line)
+        return ledger
 
     def _until_fault(self, until: int) -> None:
         engine, config = self.engine, self.engine.config
@@ -172,10 +223,12 @@ class Training:
             x = self.codec.scale(torch.from_numpy(encoded.x).to(engine.device))
             batch = Batch(x, torch.from_numpy(encoded.cond).to(engine.device))
             self.watch.offer(batch)
+            if self.ledger is not None:
+                self.ledger.take()
             terms = engine.train_step(batch)
             self.watch.step(terms, batch)
             self.meter.steps += 1
-            evaluate = engine.step == config.steps or engine.step % config.eval_every == 0
+            evaluate = engine.step == self.end or engine.step % config.eval_every == 0
             if evaluate or self.meter.steps % 10 == 0:
                 progress = self._progress(terms)
                 if self.watch.rank == 0:
@@ -187,7 +240,7 @@ class Training:
     def _evaluate(self, progress: Progress) -> None:
         """Raises: _Fault."""
         engine, watch = self.engine, self.watch
-        scores, fault = watch.evaluate(last=engine.step == engine.config.steps)
+        scores, fault = watch.evaluate(last=engine.step == self.end)
         progress = replace(progress, terms=progress.terms | scores)
         self.history.append({"step": engine.step, **progress.terms})
         if fault is not None:
@@ -197,13 +250,15 @@ class Training:
 
     def _save_if_due(self) -> None:
         step, config = self.engine.step, self.engine.config
-        due = step == config.steps or step % config.checkpoint_every == 0
+        due = step == self.end or step % config.checkpoint_every == 0
         if self.watch.rank == 0 and (due or self.stopped):
             self.watch.store.save(self.checkpoint())
+            if self.ledger is not None:
+                self.ledger.settle()
 
     def _progress(self, terms: dict[str, torch.Tensor]) -> Progress:
         engine, rate = self.engine, self.meter.rate()
-        left = (engine.config.steps - engine.step) * engine.rows.total / max(rate, 1e-9)
+        left = (self.end - engine.step) * engine.rows.total / max(rate, 1e-9)
         values = {name: float(term) for name, term in terms.items()}
         return Progress(engine.step, engine.config.steps, values, rate, left)
 
@@ -225,6 +280,13 @@ def train(
     training = Training(engine, codec, batches, store, hooks, rank=rank)
     training.advance(engine.config.steps)
     return training.finish()
+
+
+PRIVATE = (
+    "differential privacy: it covers the weights; the values, ranges and bins that the codec lists, "
+    "and the number of rows, are published as they are (docs/privacy.md). The guard is off, losses "
+    "of real rows are not shown, and no other run gives these weights again"
+)
 
 
 class _Fault(TrainingError):
