@@ -101,7 +101,7 @@ def fit(
 ) -> Artifact:
     """Train in this process on the data at ``source``, or on a table in memory.
 
-    Where no family is named, it and the length of training are those of `synthray.advice`.
+    Where none is given, family and, of tables, length of training are those of `synthray.advice`.
 
     Args:
         source: a folder of images, or Parquet, CSV or JSON Lines; local or s3://. Or a pandas or
@@ -132,11 +132,14 @@ def fit(
 
 
 def _advised(opened: Source, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections, with a family and the length of its training where none is named."""
+    """The sections, with a family where none is named, and the length of training where they leave
+    it out, unless they name a family of images or numbers.
+    """
     model, train = (dict(sections.get(name) or {}) for name in ("model", "train"))
-    if "name" in model:
-        return dict(sections)
     advice = advise(opened)
+    named = model.get("name", advice.family)
+    if "name" in model and (named == "adgan" or models.family(named).coding == "numbers"):
+        return dict(sections)
     length = {"steps": advice.steps, "batch_size": advice.batch_size}
     return {**sections, "model": {"name": advice.family} | model, "train": length | train}
 

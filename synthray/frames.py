@@ -41,7 +41,7 @@ def to_arrow(table: Any) -> pa.Table:
         if kind == "polars":
             return table.to_arrow()
         return table if isinstance(table, pa.Table) else pa.table(table)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise UsageError(
             f"the table cannot be read as Arrow's: {error}",
             "give every column one type: text as text, numbers as numbers",

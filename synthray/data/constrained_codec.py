@@ -200,7 +200,11 @@ class ConstrainedCodec:
         Raises:
             ConditionError: no such column, or a value that it cannot have.
         """
-        if name in self.plan.alike or name not in self.schema.names:
+        if name not in self.schema.names:
+            raise ConditionError(
+                f"where: no column named {name!r}", f"its columns: {', '.join(self.schema.names)}"
+            )
+        if name in self.plan.alike:
             return self.inner.cell(name, value)
         column = self.schema[name]
         if column.kind in (Kind.id, Kind.text):

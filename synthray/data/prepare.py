@@ -54,7 +54,7 @@ def open_data(
         raise SchemaError(
             f"data.constraints: {'images' if source.image_columns else 'rows of plain numbers'} "
             "have no constraints",
-            "leave them out, or choose a family for tables, such as rptgan, for a table",
+            "leave them out, or choose a family for tables, such as nade, for a table",
         )
     if config.modality in ("auto", "image") and source.image_columns:
         return source, _image_codec(source, config)
@@ -90,7 +90,7 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
         raise SourceError(
             f"data.source: {config.source} has columns that are neither numbers nor conditions: "
             f"{', '.join(others)}, and this family learns from numbers",
-            "choose a family for tables, such as rptgan; or name text and booleans in "
+            "set model.name: nade, a family for tables; or name text and booleans in "
             "data.conditions, or leave the columns out",
         )
     codec = VectorCodec(schema)

@@ -232,6 +232,8 @@ def present_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     column = plain(column).drop_null()
     if pa.types.is_floating(column.type):
         column = column.filter(pc.invert(pc.is_nan(column)))
+        if pa.types.is_float16(column.type):  # which Arrow neither adds nor sorts
+            column = column.cast(pa.float32())
         column = pc.add(column, pa.scalar(0.0, column.type))  # -0.0 becomes 0.0
     return column
 

@@ -104,8 +104,10 @@ class VirtualDataset:
         raise ConditionError(
             f"where: {kept} of {ATTEMPTS * BLOCK_ROWS:,} rows drawn have {holding.describe()}; a "
             f"block needs {BLOCK_ROWS:,}",
-            "train with those columns in data.conditions, or choose a family that holds any column "
-            "(nade); nothing has been written of this block",
+            "hold other columns, for constraints make those; or ask for what is more frequent"
+            if self.artifact.model.holds
+            else "train with those columns in data.conditions, or choose a family that holds any "
+            "column (nade); nothing has been written of this block",
         )
 
     def batches(self, start: int, count: int) -> Iterator[pa.Table]:

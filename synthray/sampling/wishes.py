@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -123,7 +124,22 @@ class _Wishes:
             return
         layout = self.spec.layout
         slots = [slot.name for slot in layout.slots] if layout is not None else []
-        if name not in slots or layout is None or not self._holds:
+        if name not in self._codec.schema.names:
+            close = difflib.get_close_matches(name, self._codec.schema.names, n=1)
+            raise ConditionError(
+                f"balance: no column named {name!r}",
+                f"did you mean {close[0]!r}?"
+                if close
+                else f"its columns: {', '.join(self._codec.schema.names)}",
+            )
+        if self._holds and name not in slots:
+            known = [slot for slot in slots if slot in self._codec.schema.names]
+            raise ConditionError(
+                f"balance: column {name!r} is not learned by itself: it is an id, of one value, or "
+                "made by a constraint",
+                f"balance one of: {', '.join(known)}",
+            )
+        if layout is None or not self._holds:
             known = [c.name for c in self._codec.schema.conditions] + slots * self._holds
             raise ConditionError(
                 f"balance: column {name!r} is no condition, and this family cannot hold it",
@@ -162,6 +178,10 @@ def _named(
     """The shares that are given, by index of the value."""
     if isinstance(shares, Mapping):
         return {index_of(value): share for value, share in shares.items()}
+    if not isinstance(shares, int | float):
+        raise ConditionError(
+            f"balance.{name}: {shares!r} is no share", f"give {name}: 0.5, or shares by value"
+        )
     present = np.flatnonzero(found)
     if len(present) != 2:
         raise ConditionError(

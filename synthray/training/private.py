@@ -41,7 +41,11 @@ class Mechanism:
         self._stream = rng.secret_stream()
 
     def gradients(
-        self, model: GenerativeModel, phase: Phase, parameters: dict[str, nn.Parameter], batch: Batch
+        self,
+        model: GenerativeModel,
+        phase: Phase,
+        parameters: dict[str, nn.Parameter],
+        batch: Batch,
     ) -> list[Tensor]:
         """The noised mean over the average size of a batch; the same for all workers.
 
@@ -65,7 +69,8 @@ class Mechanism:
 def public_batch(batch: Batch, size: int) -> Batch:
     """Rows of zeros in the form of ``batch``, for a phase that needs no real ones."""
     return Batch(
-        batch.x.new_zeros((size, *batch.x.shape[1:])), batch.cond.new_zeros((size, *batch.cond.shape[1:]))
+        batch.x.new_zeros((size, *batch.x.shape[1:])),
+        batch.cond.new_zeros((size, *batch.cond.shape[1:])),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import polars
 import pyarrow as pa
@@ -202,3 +203,25 @@ def test_what_is_no_table_is_told() -> None:
         synthray.fit(pandas.DataFrame({"a": [1, "x", None]}))
     with pytest.raises(UsageError, match="frame: 'excel'"):
         frames.from_arrow(pa.table({"a": [1]}), "excel")  # type: ignore[arg-type]
+
+
+def test_a_named_family_of_tables_trains_as_long_as_fits_the_rows() -> None:
+    table = pandas.DataFrame({"a": range(30), "b": list("xyz") * 10})
+    small = {"encoder_widths": [8], "decoder_widths": [8], "latent_dim": 4}
+    artifact = synthray.fit(table, model={"name": "tvae", "params": small})
+    assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 300
+
+
+def test_columns_of_types_that_no_family_learns_are_left_out() -> None:
+    table = pandas.DataFrame(people())
+    table["took"] = pandas.to_timedelta(range(200), unit="s")
+    table["half"] = pandas.Series(range(200), dtype="float32").astype("float16")
+    artifact = synthray.fit(table, train={"steps": 20, "batch_size": 64})
+    assert artifact.card["left_out"] == ["took"]
+    assert str(artifact.sample(5)["half"].dtype) == "float16"
+
+
+def test_numbers_close_together_are_judged() -> None:
+    table = pa.table({"a": 1e9 + np.arange(300) % 3 * 1.2e-7, "b": ["x", "y", "z"] * 100})
+    report = synthray.evaluate(table, table)
+    assert report.scores["pair_trends"]["value"] > 0.95

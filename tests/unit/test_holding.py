@@ -152,3 +152,20 @@ def test_what_hardly_ever_comes_is_told(unheld: synthray.Artifact) -> None:
         unheld.sample(10, where={"pay": 50.01})
     with pytest.raises(ConditionError, match="cannot hold it"):
         unheld.sample(10, balance={"city": {"Uri": 0.5}})
+
+
+def test_a_dictionary_of_numbers_is_held_and_balanced() -> None:
+    rows = pa.table(
+        {"x": pa.array([1, 2, 3] * 100).dictionary_encode(), "z": np.arange(300) % 7 + 0.5}
+    )
+    artifact = synthray.fit(rows, **NADE, train={"steps": 30, "batch_size": 64})
+    assert artifact.sample(20, where={"x": 2})["x"].unique().to_pylist() == [2]
+    found = artifact.sample(4000, balance={"x": {"2": 0.5}})["x"].cast(pa.int64())
+    assert pc.mean(pc.equal(found, 2).cast(pa.float64())).as_py() == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_misspelt_column_to_balance_is_told(held: synthray.Artifact) -> None:
+    with pytest.raises(ConditionError, match=r"(?s)no column named 'incom'.*did you mean 'income'"):
+        held.sample(1, balance={"incom": 0.5})
+    with pytest.raises(ConditionError, match="'half' is no share"):
+        held.sample(1, balance={"income": "half"})  # type: ignore[dict-item]

@@ -270,6 +270,8 @@ class NumberCells:
             )
         codes, offsets = self.encode(read, np.zeros(1, np.uint64))
         near = self.decode(codes, offsets)
+        if pa.types.is_dictionary(self.type):
+            near = near.dictionary_decode()
         axis, units = self.form.axis, self.form.axis.units(numbers(read)[0])
         inside = bool(axis.low <= units[0] <= axis.high)
         # Off a grid, and from a mode, the nearest comes back within a rounding of the offset.

@@ -105,11 +105,19 @@ def _codes(frame: Frame) -> dict[str, tuple[NDArray[np.int64], int]]:
     for column in frame.columns:
         x = frame[column.name]
         if column.numeric:
-            edges = np.histogram_bin_edges(x[~np.isnan(x)])
+            edges = _edges(x[~np.isnan(x)])
             coded[column.name] = np.digitize(x, edges), len(edges) + 1
         else:
             coded[column.name] = x + 1, len(column.values) + 1
     return coded
+
+
+def _edges(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The edges of ten bins; of two, where float64 has no ten numbers between the ends."""
+    try:
+        return np.histogram_bin_edges(x)
+    except ValueError:
+        return np.unique([x.min(), x.max()])
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
