@@ -115,6 +115,9 @@ def prepare(
         say(f"skipped {cleaning.unreadable} {cleaning.what} of {cleaning.rows}:")
         for name, reason in cleaning.examples:
             say(f"  {name}: {reason}")
+    omitted = left_out(source, codec)
+    if omitted:
+        say(f"left out, for they cannot be learned: {', '.join(omitted)}")
     check_size(spec.rows, config.train.batch_size)
     check_model(with_conditions(config, codec), codec)
     gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
