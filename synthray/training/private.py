@@ -41,7 +41,11 @@ class Mechanism:
         self._stream = rng.secret_stream()
 
     def gradients(
-        self, model: GenerativeModel, phase: Phase, parameters: dict[str, nn.Parameter], batch: Batch
+        self,
+        model: GenerativeModel,
+        phase: Phase,
+        parameters: dict[str, nn.Parameter],
+        batch: Batch,
     ) -> list[Tensor]:
         """The noised mean over the average size of a batch; the same for all workers.
 
@@ -65,7 +69,8 @@ class Mechanism:
 def public_batch(batch: Batch, size: int) -> Batch:
     """Rows of zeros in the form of ``batch``, for a phase that needs no real ones."""
     return Batch(
-        batch.x.new_zeros((size, *batch.x.shape[1:])), batch.cond.new_zeros((size, *batch.cond.shape[1:]))
+        batch.x.new_zeros((size, *batch.x.shape[1:])),
+        batch.cond.new_zeros((size, *batch.cond.shape[1:])),
     )
 
 
@@ -137,7 +142,7 @@ def check_rows(model: GenerativeModel, phase: Phase, parameters: dict[str, nn.Pa
     try:
         row_gradients(model.train(), phase.name, parameters, Batch(x, cond), random)
     except (RuntimeError, ValueError, TypeError, NotImplementedError, ConfigError) as error:
-        told = str(error).splitlines()[0]
+        told = str(error).splitlines()[0][:100]
         raise ConfigError(
             f"train.privacy: the loss of {type(model).__name__}, phase {phase.name!r}, cannot be "
             f"taken of one row alone ({told})",
