@@ -119,7 +119,7 @@ class Layout(BaseModel):
         for at, slot in zip(self.code_columns, self.slots, strict=True):
             if slot.number:
                 parts.append(x[:, at + 1 : at + 2])
-            # Not F.one_hot: it looks at values, and so cannot be mapped over rows (torch.func.vmap).
+            # Not F.one_hot, which looks at values and so cannot be mapped over rows (vmap).
             codes = torch.arange(slot.codes, dtype=x.dtype, device=x.device)
             parts.append((x[:, at : at + 1] == codes).to(x.dtype))
         return torch.cat(parts, dim=1)

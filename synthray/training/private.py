@@ -68,10 +68,8 @@ class Mechanism:
 
 def public_batch(batch: Batch, size: int) -> Batch:
     """Rows of zeros in the form of ``batch``, for a phase that needs no real ones."""
-    return Batch(
-        batch.x.new_zeros((size, *batch.x.shape[1:])),
-        batch.cond.new_zeros((size, *batch.cond.shape[1:])),
-    )
+    x, cond = (part.new_zeros((size, *part.shape[1:])) for part in (batch.x, batch.cond))
+    return Batch(x, cond)
 
 
 def clipped_sums(

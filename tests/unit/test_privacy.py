@@ -326,7 +326,7 @@ def test_without_opacus_the_error_says_what_to_install(monkeypatch: pytest.Monke
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opacus", None)
     accounting._least_noise.cache_clear()
-    with pytest.raises(MissingDependencyError, match="train.privacy needs opacus") as caught:
+    with pytest.raises(MissingDependencyError, match=r"train\.privacy needs opacus") as caught:
         account_of(config_of("nade"), model_of("nade")[0])
     assert "synthray[privacy]" in caught.value.remedy
 
