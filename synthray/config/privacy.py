@@ -10,7 +10,9 @@ from synthray.config.strict import Strict
 class PrivacyConfig(Strict):
     """The budget of one training, and how it is kept: DP-SGD (Abadi et al. 2016, 1607.00133)."""
 
-    epsilon: float = Field(gt=0, description="what the weights may tell of any one row, at most")
+    epsilon: float = Field(
+        ge=0.05, le=100, description="what the weights may tell of any one row, at most"
+    )
     delta: float | None = Field(
         None,
         gt=0,

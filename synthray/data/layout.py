@@ -119,7 +119,9 @@ class Layout(BaseModel):
         for at, slot in zip(self.code_columns, self.slots, strict=True):
             if slot.number:
                 parts.append(x[:, at + 1 : at + 2])
-            parts.append(F.one_hot(x[:, at].long(), slot.codes).to(x.dtype))
+            # Not F.one_hot, which looks at values and so cannot be mapped over rows (vmap).
+            codes = torch.arange(slot.codes, dtype=x.dtype, device=x.device)
+            parts.append((x[:, at : at + 1] == codes).to(x.dtype))
         return torch.cat(parts, dim=1)
 
     def harden(self, expanded: Tensor) -> Tensor:

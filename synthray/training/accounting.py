@@ -17,7 +17,7 @@ from synthray.errors import ConfigError, MissingDependencyError
 
 ACCOUNTANT = "prv"
 NOT_COVERED = (
-    "what the codec keeps: the columns' values, ranges, bins and modes",
+    "what the codec keeps of the columns: values, ranges, means, bins and modes",
     "the number of rows",
     "choices made by looking at the data or at scores, such as settings",
 )

@@ -283,9 +283,9 @@ def train(
 
 
 PRIVATE = (
-    "differential privacy: it covers the weights; the values, ranges and bins that the codec lists, "
-    "and the number of rows, are published as they are (docs/privacy.md). The guard is off, losses "
-    "of real rows are not shown, and no other run gives these weights again"
+    "differential privacy: it covers the weights; the values, ranges and bins that the codec "
+    "lists, and the number of rows, are published as they are (docs/privacy.md). The guard is off, "
+    "losses of real rows are not shown, and no other run gives these weights again"
 )
 
 

@@ -27,13 +27,14 @@ def account_of(config: Config, model: GenerativeModel) -> Account | None:
     if privacy is None:
         return None
     _check_data(config, model)
+    releases = _releases(config, model)
     _check_networks(model)
     return Account.of(
         privacy,
         rows=model.spec.rows,
         batch_size=train.batch_size,
         steps=train.steps,
-        releases=_releases(config, model),
+        releases=releases,
     )
 
 

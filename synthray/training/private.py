@@ -68,10 +68,8 @@ class Mechanism:
 
 def public_batch(batch: Batch, size: int) -> Batch:
     """Rows of zeros in the form of ``batch``, for a phase that needs no real ones."""
-    return Batch(
-        batch.x.new_zeros((size, *batch.x.shape[1:])),
-        batch.cond.new_zeros((size, *batch.cond.shape[1:])),
-    )
+    x, cond = (part.new_zeros((size, *part.shape[1:])) for part in (batch.x, batch.cond))
+    return Batch(x, cond)
 
 
 def clipped_sums(
@@ -142,7 +140,7 @@ def check_rows(model: GenerativeModel, phase: Phase, parameters: dict[str, nn.Pa
     try:
         row_gradients(model.train(), phase.name, parameters, Batch(x, cond), random)
     except (RuntimeError, ValueError, TypeError, NotImplementedError, ConfigError) as error:
-        told = str(error).splitlines()[0]
+        told = str(error).splitlines()[0][:100]
         raise ConfigError(
             f"train.privacy: the loss of {type(model).__name__}, phase {phase.name!r}, cannot be "
             f"taken of one row alone ({told})",

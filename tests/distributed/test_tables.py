@@ -25,6 +25,7 @@ from synthray.distributed.cluster import connect
 from synthray.distributed.generate import generate
 from synthray.distributed.train import train
 from synthray.distributed.tune import tune
+from synthray.errors import ConfigError
 from synthray.sampling.dataset import as_stored, shard_bytes
 from synthray.sampling.virtual import VirtualDataset
 
@@ -116,6 +117,22 @@ def test_a_table_that_streams_trains(source: str, tmp_path: Path) -> None:
     assert any("streams through Ray Data" in line for line in said)
     artifact = Artifact.load(str(tmp_path / "artifact"))
     assert artifact.card["steps"] == 12 and len(VirtualDataset(artifact).rows(0, 9)) == 9
+
+
+def test_workers_train_with_differential_privacy(source: str, tmp_path: Path) -> None:
+    private = {"train.privacy": {"epsilon": 3}, "data.rare": 10, "data.conditions": []}
+    said: list[str] = []
+    config = settings(source, tmp_path, **private, **{"cluster.workers": 2})
+    train(config, say=said.append)
+    assert any("covers the weights" in line for line in said)
+    card = Artifact.load(str(tmp_path / "artifact")).card
+    assert card["privacy"]["steps"] == card["steps"] == 12
+    assert 2.9 < card["privacy"]["epsilon"] <= 3
+    streamed = settings(source, tmp_path / "other", **private, **{"data.stream": "always"})
+    with pytest.raises(ConfigError, match=r"data\.stream"):
+        train(streamed, say=quiet)
+    with pytest.raises(ConfigError, match="a search scores many trainings"):
+        tune(settings(source, tmp_path / "other", **private), say=quiet)
 
 
 def test_settings_are_searched_on_a_table(source: str, tmp_path: Path) -> None:
