@@ -24,7 +24,8 @@ demo: $(READY)  ## From real digits to 20,000 synthetic ones, a report and a ser
 
 test: $(READY)  ## Run the tests: the unit tests with Ray out of reach, then all others
 	@status=0; \
-	SYNTHRAY_TEST_WITHOUT_RAY=1 $(BIN)/python -m pytest tests/unit -n 2 $(PYTEST_FLAGS) || status=$$?; \
+	OMP_NUM_THREADS=1 SYNTHRAY_TEST_WITHOUT_RAY=1 \
+		$(BIN)/python -m pytest tests/unit -n 2 $(PYTEST_FLAGS) || status=$$?; \
 	$(BIN)/python -m pytest tests/integration tests/distributed $(PYTEST_FLAGS) || status=$$?; \
 	exit $$status
 
