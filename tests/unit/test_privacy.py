@@ -32,6 +32,9 @@ from synthray.errors import (
 )
 from synthray.models.base import Batch, GenerativeModel, Phase
 from synthray.rng import BatchRandom, Rows
+from synthray.sampling.card import dataset_card
+from synthray.sampling.dataset import Plan
+from synthray.sampling.findings import Findings
 from synthray.training import accounting, loop
 from synthray.training.accounting import Account
 from synthray.training.checkpoint import CheckpointStore
@@ -471,6 +474,9 @@ def test_the_card_states_what_was_spent_and_tells_nothing_else(source: str, tmp_
     assert layout is not None and all(set(slot.counts) == {1} for slot in layout.slots)
     counts = [slot["counts"] for slot in made.codec.to_json()["spec"]["layout"]["slots"]]
     assert all(set(found) == {1} for found in counts)
+    plan = Plan(digest=made.digest, seed=0, rows=10, shard_rows=1024)
+    told = dataset_card(made, plan, "unspecified", Findings())
+    assert f"ε = {privacy['epsilon']:.3g} at δ = 0.0001 for one row" in told
 
 
 def test_the_runs_name_says_nothing_of_the_rows(tmp_path: Path) -> None:
