@@ -35,7 +35,8 @@ def synthray(folder: Path, *words: str) -> str:
 def test_from_parquet_of_numbers_to_a_dataset(tmp_path: Path, stream: str) -> None:
     pq.write_table(tiny.ring(200), tmp_path / "ring.parquet", row_group_size=50)
     synthray(tmp_path, "init", "ring.parquet", "-o", "ring.yaml")
-    settings = (*FEW, "data.conditions=[mode]", f"data.stream={stream}", "output=out")
+    ways = ("model.name=rpgan", "data.conditions=[mode]", f"data.stream={stream}")
+    settings = (*FEW, *ways, "output=out")
     told = synthray(tmp_path, "train", "ring.yaml", *settings)
     assert f"encoded to (3,), {200 * 3 * 4 / 1e9:.3g} GB" in told
     words = ("--artifact", "out/artifact", "--start", "1000", "--count", "40", "--out", "s.parquet")
