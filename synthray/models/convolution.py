@@ -40,6 +40,15 @@ def image_side(spec: DataSpec, family: str) -> int:
     return spec.shape[1]
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Maps in the memory format that convolves fastest; those mapped over rows (vmap) as they are,
+    for there it is not known.
+    """
+    if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 class Decoder(nn.Module):
     """A vector and conditions to an image: transposed convolutions, as in DCGAN's generator.
 
@@ -65,7 +74,7 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         h = self.project(join_condition(z, cond, self.spec))
         h = h.view(-1, self.top, self.small, self.small)
-        h = h.contiguous(memory_format=torch.channels_last)
+        h = channels_last(h)
         h = torch.relu(self.norms[0](h))
         for up, norm in zip(self.ups, self.norms[1:], strict=True):
             h = torch.relu(norm(up(h)))
@@ -94,7 +103,7 @@ class Encoder(nn.Module):
         self.features = channels[-1] * side**2
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x.contiguous(memory_format=torch.channels_last)
+        h = channels_last(x)
         for index, down in enumerate(self.downs):
             h = down(h)
             if index:

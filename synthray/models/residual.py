@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from synthray.data.codec import DataSpec
 from synthray.models.base import join_condition
-from synthray.models.convolution import doublings
+from synthray.models.convolution import channels_last, doublings
 from synthray.models.norm import BatchNorm
 
 ATTENTION_SIDE = 16
@@ -101,7 +101,7 @@ class ResidualDecoder(nn.Module):
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         h = self.project(join_condition(z, cond, self.spec))
         h = h.view(-1, self.top, self.small, self.small)
-        h = h.contiguous(memory_format=torch.channels_last)
+        h = channels_last(h)
         for block, attention in zip(self.blocks, self.attention, strict=True):
             h = attention(block(h))
         cut = (h.shape[-1] - self.side) // 2
@@ -127,7 +127,7 @@ class ResidualEncoder(nn.Module):
         init_residual(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x.contiguous(memory_format=torch.channels_last)
+        h = channels_last(x)
         for block, attention in zip(self.blocks, self.attention, strict=True):
             h = attention(block(h))
         return F.leaky_relu(h, 0.2).flatten(1)

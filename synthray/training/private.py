@@ -7,6 +7,7 @@ over the rows by `torch.func`, and may use its parameters as it likes.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ def clipped_sums(
         part = Batch(batch.x[start : start + size], batch.cond[start : start + size])
         random = BatchRandom(generator, Rows.all(len(part)), batch.x.device)
         gradients = row_gradients(model, phase, parameters, part, random)
-        parts = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        flat = (g.reshape(len(g), math.prod(g.shape[1:])) for g in gradients)
+        parts = [torch.linalg.vector_norm(g, dim=1) for g in flat]
         norms = torch.linalg.vector_norm(torch.stack(parts), dim=0)
         sound = norms.isfinite()
         weights = torch.where(sound, bound / norms.clamp(min=bound), torch.zeros_like(norms))

@@ -53,6 +53,7 @@ LAYOUT = Layout(
     )
 )
 SPEC = DataSpec(shape=(LAYOUT.width,), rows=1000, layout=LAYOUT)
+IMAGES = DataSpec(shape=(1, 16, 16), rows=1000)
 NUMBERS = DataSpec(shape=(5,), rows=1000)
 PLAIN_GAN = {
     "latent_dim": 4,
@@ -70,12 +71,20 @@ PLAIN_RPGAN = {
     "r2_gamma": 0,
     "critic_steps": 2,
 }
+SMALL_IMAGES = {
+    "width": 4,
+    "critic_width": 4,
+    "generator_norm": "none",
+    "attention": True,
+    "augment": {"kinds": ["brightness"]},
+}
 PRIVATE: dict[str, tuple[str, dict[str, Any], DataSpec]] = {
     "nade": ("nade", {"embedding": 6, "hidden": 5}, SPEC),
     "tvae": ("tvae", {"latent_dim": 4, "encoder_widths": [8], "decoder_widths": [8]}, SPEC),
     "rptgan": ("rptgan", PLAIN_GAN | {"dropout": 0.3}, SPEC),
     "relativistic": ("rptgan", PLAIN_GAN | {"loss": "relativistic"}, SPEC),
     "rpgan": ("rpgan", PLAIN_RPGAN, NUMBERS),
+    "images": ("rpgan", PLAIN_RPGAN | SMALL_IMAGES, IMAGES),
 }
 ROWS = 12
 
@@ -149,6 +158,7 @@ def test_the_phases_that_read_real_rows_are_known() -> None:
         ("relativistic", "critic"),
         ("relativistic", "generator"),
         ("rpgan", "critic"),
+        ("images", "critic"),
     ]
 
 
@@ -360,7 +370,7 @@ def test_a_step_tells_nothing_of_real_rows(key: str) -> None:
     batch = batch_of(spec)
     terms = engine.train_step(batch)
     real = {phase.name for phase in engine.phases if phase.real}
-    assert set(terms) == ({"loss_generator"} if key in ("rptgan", "rpgan") else set())
+    assert set(terms) == ({"loss_generator"} if key in ("rptgan", "rpgan", "images") else set())
     for phase, x in seen:
         assert phase in real or (x.shape == batch.x.shape and not x.any())
     assert engine.train_step(batch_of(spec, 0)).keys() == terms.keys()  # a batch may be empty
@@ -591,7 +601,6 @@ def spec_with(**change: Any) -> DataSpec:
     return SPEC.model_copy(update=change)
 
 
-IMAGES = DataSpec(shape=(1, 16, 16), rows=1000)
 REFUSALS: dict[str, tuple[str, dict[str, Any], dict[str, Any], DataSpec, str]] = {
     "packs": ("ctgan", {"loss": "non_saturating"}, {}, SPEC, "ctgan trains by sampling"),
     "r1": ("rptgan", {"loss": "hinge", "r2_gamma": 0}, {}, SPEC, r"params\.r1_gamma"),
