@@ -61,10 +61,27 @@ def from_arrow(table: pa.Table, frame: Frame) -> Any:
         return table
     try:
         if frame == "pandas":
-            return table.to_pandas()
+            return _to_pandas(table)
         import polars
     except ImportError as error:
         raise MissingDependencyError(
             f"frame: {frame} is not installed", f"pip install {frame}"
         ) from error
     return polars.from_arrow(table)
+
+
+def _to_pandas(table: pa.Table) -> Any:
+    """Whole numbers and booleans with missing cells in pandas' own types for them: float64 would
+    round large ones, and objects are no booleans.
+    """
+    import pandas
+
+    nullable = {pa.bool_(): pandas.BooleanDtype()}
+    for bits in (8, 16, 32, 64):
+        nullable[getattr(pa, f"int{bits}")()] = getattr(pandas, f"Int{bits}Dtype")()
+        nullable[getattr(pa, f"uint{bits}")()] = getattr(pandas, f"UInt{bits}Dtype")()
+    frame = table.to_pandas()
+    for field in table.schema:
+        if field.type in nullable and table[field.name].null_count:
+            frame[field.name] = table[field.name].to_pandas(types_mapper=nullable.get)
+    return frame

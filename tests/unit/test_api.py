@@ -225,3 +225,17 @@ def test_numbers_close_together_are_judged() -> None:
     table = pa.table({"a": 1e9 + np.arange(300) % 3 * 1.2e-7, "b": ["x", "y", "z"] * 100})
     report = synthray.evaluate(table, table)
     assert report.scores["pair_trends"]["value"] > 0.95
+
+
+def test_whole_numbers_with_missing_cells_stay_whole_in_pandas() -> None:
+    cells = [None if n % 5 == 0 else 2**60 + n % 50 for n in range(300)]
+    table = pandas.DataFrame(
+        {
+            "n": pandas.array(cells, dtype="Int64"),
+            "flag": pandas.array([n % 2 == 0 or None for n in range(300)], dtype="boolean"),
+            "c": list("ab") * 150,
+        }
+    )
+    rows = synthray.fit(table, train={"steps": 20, "batch_size": 64}).sample(500)
+    assert (rows.dtypes == table.dtypes).all()
+    assert set(rows["n"].dropna()) <= set(table["n"].dropna())
