@@ -18,6 +18,7 @@ from ray.data import ActorPoolStrategy
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig
+from synthray.data.schema import Kind
 from synthray.distributed.board import FirstError
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.patience import patiently
@@ -176,7 +177,14 @@ def generate(
 
 
 def _try(virtual: VirtualDataset, plan: Plan, say: Callable[[str], None]) -> None:
-    """Tell at once what cannot be met where rows are sorted out. Raises: ConditionError."""
+    """Tell at once what cannot be met.
+
+    Raises:
+        ConditionError: too few rows have what they are sorted out for.
+        SchemaError: a column's pattern has too few ids.
+    """
+    if any(column.kind == Kind.id for column in virtual.artifact.schema):
+        virtual.rows(plan.rows - 1, 1)  # has the last of the ids
     try_first(virtual, plan)
     if virtual.acceptance is not None:
         say(f"{virtual.sorting}: {virtual.acceptance:.1%} of the rows drawn have it")

@@ -25,7 +25,7 @@ from synthray.distributed.cluster import connect
 from synthray.distributed.generate import generate
 from synthray.distributed.train import train
 from synthray.distributed.tune import tune
-from synthray.errors import ConfigError
+from synthray.errors import ConfigError, SchemaError
 from synthray.sampling.dataset import as_stored, shard_bytes
 from synthray.sampling.virtual import VirtualDataset
 
@@ -108,6 +108,15 @@ def test_shards_hold_the_bytes_of_the_virtual_dataset(
     card = (tmp_path / "README.md").read_text()
     assert "| `18 <= age <= 59` | 0 |" in card and "cannot be learned: `notes`" in card
     assert ("`sex = M`: 0.5" in card) == bool(wishes)
+
+
+def test_too_few_ids_are_told_before_anything_is_written(
+    source: str, trained: Path, tmp_path: Path
+) -> None:
+    wanted, config = GenerateConfig(rows=200_000), settings(source, trained)
+    with pytest.raises(SchemaError, match="100,000 ids, too few"):
+        generate(str(trained / "artifact"), wanted, str(tmp_path), config, say=quiet)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_table_that_streams_trains(source: str, tmp_path: Path) -> None:
