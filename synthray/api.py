@@ -12,7 +12,7 @@ from synthray import models
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.advice import advise
 from synthray.config import Config, parse
-from synthray.data.batches import MemoryBatches, PoissonBatches
+from synthray.data.batches import in_memory as batches_in_memory
 from synthray.data.chunks import Source, in_memory
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import open_source
@@ -148,15 +148,13 @@ def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]
     if config.model.name != "adgan":
         models.check_params(config.model)
     opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
-    private = config.train.privacy is not None
-    fit_codec(opened, codec, map, counts=not private)
+    fit_codec(opened, codec, map, counts=config.train.privacy is None)
     config = with_conditions(config, codec)
     check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)
     engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)
-    size = config.train.batch_size
-    batches = PoissonBatches(data, size) if private else MemoryBatches(data, size, config.seed)
+    batches = batches_in_memory(config, data)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
     artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from synthray import rng
+from synthray.config import Config
 from synthray.data.codec import Encoded
 from synthray.errors import ConfigError
 from synthray.rng import Rows
@@ -90,6 +91,14 @@ class PoissonBatches:
         while True:
             index = poisson_sample(len(self.data), self.rate)
             yield Encoded(self.data.x[index], self.data.cond[index])
+
+
+def in_memory(config: Config, data: Encoded, rank: int = 0, workers: int = 1) -> Batches:
+    """A config's batches of data that fits in memory: secret ones where its training is private."""
+    size = config.train.batch_size
+    if config.train.privacy is not None:
+        return PoissonBatches(data, size, rank, workers)
+    return MemoryBatches(data, size, config.seed, rank, workers)
 
 
 def poisson_sample(rows: int, rate: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from synthray.data import arrow_types
 from synthray.data.chunks import Mapper, Source
 from synthray.data.decisions import Decision, check_correction, decide, is_settled
 from synthray.data.profile import is_plain, profile_table
@@ -129,8 +130,7 @@ def decide_table(
 
 def kinds(kind: pa.DataType) -> tuple[Kind, ...]:
     """What a column of an Arrow type beside images can be; the first is what it is taken for."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = arrow_types.value_type(kind)
     if pa.types.is_floating(kind):
         return Kind.continuous, Kind.integer
     if pa.types.is_integer(kind):
@@ -142,8 +142,7 @@ def kinds(kind: pa.DataType) -> tuple[Kind, ...]:
 
 def is_discrete(kind: pa.DataType) -> bool:
     """Whether a column of an Arrow type can be a condition: text, integers or booleans."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = arrow_types.value_type(kind)
     return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)

@@ -96,6 +96,16 @@ class Layout(BaseModel):
         """Numbers in an expanded row."""
         return sum(slot.codes + slot.number for slot in self.slots)
 
+    @cached_property
+    def spans(self) -> list[slice]:
+        """Where in an expanded row each slot's one-hot code lies; its offset lies just before."""
+        spans, start = [], 0
+        for slot in self.slots:
+            start += slot.number
+            spans.append(slice(start, start + slot.codes))
+            start += slot.codes
+        return spans
+
     def codes(self, x: Tensor) -> Tensor:
         """The codes of compact rows: int64 [n, slots]."""
         return x[:, self.code_columns].long()
@@ -127,17 +137,14 @@ class Layout(BaseModel):
     def harden(self, expanded: Tensor) -> Tensor:
         """The inverse of `expand`, for soft rows too: the largest code that is not hidden."""
         x = torch.empty((len(expanded), self.width), dtype=torch.float32, device=expanded.device)
-        start = 0
-        for at, slot in zip(self.code_columns, self.slots, strict=True):
+        for at, slot, span in zip(self.code_columns, self.slots, self.spans, strict=True):
             if slot.number:
-                x[:, at + 1] = expanded[:, start].clamp(-1, 1)
-                start += 1
-            part = expanded[:, start : start + slot.codes]
+                x[:, at + 1] = expanded[:, span.start - 1].clamp(-1, 1)
+            part = expanded[:, span]
             if slot.hidden is not None:
                 part = part.clone()
                 part[:, slot.hidden] = -torch.inf
             x[:, at] = part.argmax(dim=1).float()
-            start += slot.codes
         return x
 
     def numbers(self, x: Tensor) -> Tensor:

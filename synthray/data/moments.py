@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from synthray.data import arrow_types
+
 Number = int | float
 
 
@@ -30,7 +32,7 @@ class Moments:
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Moments:
         """The statistics of a column of integers or floats."""
-        column = _plain(column)
+        column = arrow_types.without_dictionary(column)
         present = column.drop_null()
         values = present.to_numpy()
         if pa.types.is_floating(column.type):
@@ -69,19 +71,7 @@ class Moments:
         return float(np.sqrt(self.squares / max(self.count, 1)))
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds numbers that can be averaged: integers or floats."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
 def to_float64(column: pa.ChunkedArray) -> np.ndarray:
     """Cells as float64 [rows]; the column must have no missing ones."""
-    cells: np.ndarray = _plain(column).to_numpy().astype(np.float64)
+    cells: np.ndarray = arrow_types.without_dictionary(column).to_numpy().astype(np.float64)
     return cells
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column without a dictionary, which one file may have and another not."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

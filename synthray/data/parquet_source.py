@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthray import storage
+from synthray.data import arrow_types
 from synthray.data.chunks import Chunk, Source, check_names, no_rows
 from synthray.errors import SourceError
 
@@ -85,9 +86,4 @@ def _parquet_errors(name: str, field: str = "data.source") -> Iterator[None]:
 
 def _types(schema: pa.Schema) -> dict[str, str]:
     """The types of columns by name; a dictionary counts as what it holds."""
-    plain = ((f.name, f.type.value_type if _is_dictionary(f.type) else f.type) for f in schema)
-    return {name: str(kind) for name, kind in plain}
-
-
-def _is_dictionary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_dictionary(kind))
+    return {field.name: str(arrow_types.value_type(field.type)) for field in schema}

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synthray.data import arrow_types
 from synthray.data.hashing import hash_cells, row_keys, whole
 
 LIMIT = 10_000
@@ -239,9 +240,8 @@ def present_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column without a dictionary, which one file may have and another not, or views."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    """The column without a dictionary or views."""
+    column = arrow_types.without_dictionary(column)
     return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 

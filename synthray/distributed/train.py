@@ -17,7 +17,7 @@ from synthray import artifact, storage
 from synthray.adapting import adopt_base, with_conditions
 from synthray.artifact import Artifact
 from synthray.config import Config
-from synthray.data.batches import Batches, MemoryBatches, PoissonBatches, check_size
+from synthray.data.batches import Batches, check_size, in_memory
 from synthray.data.codec import Codec, Encoded
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import Source
@@ -223,11 +223,7 @@ def _batches(job: Job, rank: int, workers: int) -> Batches:
     config = job.config
     if job.data is None:
         return StreamBatches(config, ray.train.get_dataset_shard("train"), workers)
-    data = ray.get(job.data)
-    size = config.train.batch_size
-    if config.train.privacy is not None:
-        return PoissonBatches(data, size, rank, workers)
-    return MemoryBatches(data, size, config.seed, rank, workers)
+    return in_memory(config, ray.get(job.data), rank, workers)
 
 
 def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:

@@ -22,7 +22,7 @@ from synthray.errors import ConfigError
 from synthray.models.base import Batch, Loss, OptimizerConfig, Phase, join_condition
 from synthray.models.losses import ADVERSARIAL, LossName
 from synthray.models.rptgan import TableGAN, TableGANConfig
-from synthray.models.table_networks import PackedCritic, ResidualPerceptron, code_spans
+from synthray.models.table_networks import PackedCritic, ResidualPerceptron
 from synthray.rng import BatchRandom
 
 ADAM = OptimizerConfig(lr=2e-4, beta1=0.5, beta2=0.9)
@@ -62,9 +62,8 @@ class CTGAN(TableGAN):
 
     def __init__(self, config: CTGANConfig, spec: DataSpec) -> None:
         super().__init__(config, spec)
-        spans = code_spans(self.layout)
         self.categories = [i for i, slot in enumerate(self.layout.slots) if not slot.number]
-        self.spans = [spans[i] for i in self.categories]
+        self.spans = [self.layout.spans[i] for i in self.categories]
 
     @property
     def vector_width(self) -> int:

@@ -63,23 +63,21 @@ class PackedCritic(nn.Module):
         return self.output(packs).squeeze(1).float()
 
 
-def softened(output: Tensor, layout: Layout, noise: Tensor | None, temperature: float) -> Tensor:
+def softened(output: Tensor, layout: Layout, noise: Tensor, temperature: float) -> Tensor:
     """A network's output as soft expanded rows, [n, expanded_width].
 
-    Offsets through tanh; codes through a softmax at a temperature, with Gumbel noise where it is
-    given (Jang et al. 2017, 1611.01144, equation 2).
+    Offsets through tanh; codes through a softmax at a temperature, with Gumbel noise (Jang et al.
+    2017, 1611.01144, equation 2).
 
     Args:
         noise: standard Gumbel, [n, expanded_width].
     """
-    parts, start = [], 0
-    scores = output if noise is None else output + noise
-    for slot in layout.slots:
+    parts = []
+    scores = output + noise
+    for slot, span in zip(layout.slots, layout.spans, strict=True):
         if slot.number:
-            parts.append(torch.tanh(output[:, start : start + 1]))
-            start += 1
-        parts.append((scores[:, start : start + slot.codes] / temperature).softmax(dim=1))
-        start += slot.codes
+            parts.append(torch.tanh(output[:, span.start - 1 : span.start]))
+        parts.append((scores[:, span] / temperature).softmax(dim=1))
     return torch.cat(parts, dim=1)
 
 
@@ -88,13 +86,3 @@ def gumbel(layout: Layout, rng: BatchRandom) -> Tensor:
     # The smallest step away from 0 keeps both logarithms finite.
     uniform = rng.uniform(layout.expanded_width).clamp(1e-7, 1 - 1e-7)
     return -(-uniform.log()).log()
-
-
-def code_spans(layout: Layout) -> list[slice]:
-    """Where in an expanded row the one-hot code of each slot lies."""
-    spans, start = [], 0
-    for slot in layout.slots:
-        start += slot.number
-        spans.append(slice(start, start + slot.codes))
-        start += slot.codes
-    return spans

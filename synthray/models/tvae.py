@@ -22,7 +22,7 @@ from synthray.models.base import (
     table_layout,
 )
 from synthray.models.perceptron import Perceptron
-from synthray.models.table_networks import code_spans, gumbel
+from synthray.models.table_networks import gumbel
 from synthray.rng import BatchRandom
 
 Width = Annotated[int, Field(ge=1)]
@@ -62,7 +62,7 @@ class TVAE(GenerativeModel):
         super().__init__()
         self.config, self.spec = config, spec
         self.layout = layout = table_layout(spec, "tvae")
-        self.spans = code_spans(layout)
+        self.spans = layout.spans
         # The offset of a slot of numbers lies just before its codes.
         numbers = [slot.number for slot in layout.slots]
         self.offsets = [

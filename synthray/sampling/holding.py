@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from synthray.data import arrow_types
 from synthray.data.codec import Cell, DataSpec
 from synthray.rng import BatchRandom
 
@@ -58,17 +60,18 @@ class Holding:
         spec = self.spec
         if not spec.conditions:
             return torch.empty((rows, 0), dtype=torch.int64)
-        combinations = np.asarray(spec.combinations, dtype=np.int64)
-        weights = self._weights(combinations)
+        combinations, weights = self._weighted
         cond = torch.from_numpy(combinations)[random.choice(weights).cpu()]
         for position, value in self.fixed.items():
             cond[:, position] = value
         return cond
 
-    def _weights(self, combinations: np.ndarray) -> np.ndarray:
-        """How often each combination of conditions is drawn; proportional fitting (Deming & Stephan
-        1940) where several are balanced.
+    @cached_property
+    def _weighted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The combinations of conditions, and how often each is drawn; by proportional fitting
+        (Deming & Stephan 1940) where several are balanced. The same for all blocks.
         """
+        combinations = np.asarray(self.spec.combinations, dtype=np.int64)
         counts = np.asarray(self.spec.counts, dtype=np.float64)
         match = np.all([combinations[:, p] == v for p, v in self.fixed.items()], axis=0)
         if self.fixed and (counts * match).sum() > 0:
@@ -80,7 +83,7 @@ class Holding:
                 found = np.bincount(values, counts, minlength=len(balance.shares))
                 shares = np.asarray(balance.shares)
                 counts = counts * np.divide(shares, found, out=shares * 0, where=found > 0)[values]
-        return counts
+        return combinations, counts
 
     def held(self, random: BatchRandom, rows: int) -> Tensor | None:
         """Compact rows [rows, width], NaN where a column is free; None if all are."""
@@ -102,15 +105,10 @@ class Holding:
         """Which rows have what is sorted out for, bool [rows]."""
         met = np.ones(len(rows), bool)
         for name, value in self.sorted_out.items():
-            same = pc.equal(_plain(rows[name]), value).fill_null(False)
+            same = pc.equal(arrow_types.without_dictionary(rows[name]), value).fill_null(False)
             met &= same.to_numpy()
         return met
 
     def describe(self) -> str:
         """What is sorted out for, in words."""
         return ", ".join(f"{name} = {value.as_py()!r}" for name, value in self.sorted_out.items())
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column

@@ -136,9 +136,8 @@ class NumberCells:
     beyond the range is drawn into it, or hidden where rare numbers are.
 
     On a grid every cell comes back exactly from an atom, and from a bin of at most 2^25 steps, for
-    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin, and
-    the rounding of float64. Modes cut
-    off what is more than four deviations from the mean.
+    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin, and the
+    rounding of float64. Modes cut off what is more than four deviations from the mean.
     """
 
     def __init__(self, column: Column, form: NumberForm) -> None:

@@ -26,8 +26,7 @@ def read(column: Column, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         SchemaError: a type that holds no numbers.
     """
     kind = arrow_types.value_type(cells.type)
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.cast(kind)
+    cells = arrow_types.without_dictionary(cells)
     if pa.types.is_floating(kind):
         cells = cells.cast(pa.float64())
         if column.kind == Kind.integer:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from synthray.data import arrow_types
 from synthray.data.cells import datetimes
 from synthray.data.schema import Column, Kind, Schema
 from synthray.errors import SchemaError, SourceError
@@ -114,7 +115,8 @@ def check_columns(what: str, table: pa.Schema, real: pa.Schema, columns: Sequenc
                 "compare data with the same columns",
             )
         ours, theirs = (s.field(column.name).type for s in (real, table))
-        if _family(ours) != _family(theirs) and not pa.types.is_null(_plain(theirs)):
+        null = pa.types.is_null(arrow_types.value_type(theirs))
+        if _family(ours) != _family(theirs) and not null:
             raise SchemaError(
                 f"{what}: column {column.name!r} is {theirs}, in the real data {ours}",
                 "give it the type that it has in the real data",
@@ -163,7 +165,7 @@ def _values(cells: Sequence[pa.ChunkedArray]) -> pa.Array:
 
 
 def _canonical(cells: pa.Array, column: Column) -> pa.Array:
-    kind = _plain(cells.type)
+    kind = arrow_types.value_type(cells.type)
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     number = column.kind in NUMBERS
@@ -215,12 +217,8 @@ def _parsed(cells: pa.Array, column: Column) -> pa.Array:
         ) from error
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 def _family(kind: pa.DataType) -> str:
-    kind = _plain(kind)
+    kind = arrow_types.value_type(kind)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "number"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
