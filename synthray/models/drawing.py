@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING
 
 import torch
@@ -129,28 +131,41 @@ class Drawing:
         self.steps = sorted(steps, key=lambda step: step.codes)
         self._beginnings: dict[tuple[int, ...], Beginnings] = {}
 
-    def beginnings(self, key: tuple[int, ...], free: list[Step], seen: Tensor) -> Beginnings:
-        """All ways to begin, given what is known, [1, embedding]; kept under ``key``."""
-        found = self._beginnings.get(key)
-        if found is None:
-            ways, first = 1, []
-            for step in free:
-                ways *= step.codes
-                if ways > WAYS:
-                    break
-                first.append(step)
-            if len(self._beginnings) >= KEPT:
-                self._beginnings.clear()
-            found = self._beginnings[key] = Beginnings.of(tuple(first), seen)
-        return found
+    def draw(
+        self,
+        given: list[int],
+        key: tuple[int, ...] | None,
+        seen: Tensor,
+        points: Tensor,
+        codes: Tensor,
+    ) -> None:
+        """Fill in ``codes`` [slots, n]: of each slot the first code whose sum of probabilities
+        reaches the point.
 
-    def follow(self, steps: list[Step], seen: Tensor, points: Tensor, codes: Tensor) -> None:
-        """Fill in ``codes`` [slots, n] of the slots that are left, one after another.
-
-        Of each, the first code whose sum of probabilities reaches the point, in (0, 1].
+        Args:
+            given: the slots whose codes are there already.
+            key: what all rows are given, where it is one thing; None where rows differ.
+            seen: what is known of it, [1, embedding] with a key, else [n, embedding].
+            points: [slots, n], in (0, 1].
         """
-        if not _follow(steps, seen.clone(), points, codes):
-            _follow(steps, seen, points, codes, careful=True)
+        free = [step for step in self.steps if step.slot not in given]
+        first = self._first(free) if key is not None else 0
+        if key is not None and first:
+            found = self._beginnings.get(key)
+            if found is None:
+                if len(self._beginnings) >= KEPT:
+                    self._beginnings.clear()
+                found = self._beginnings[key] = Beginnings.of(tuple(free[:first]), seen)
+            seen = found.draw(points, codes)
+        seen = seen.expand(codes.shape[1], -1)
+        if not _follow(free[first:], seen.clone(), points, codes):
+            _follow(free[first:], seen.clone(), points, codes, careful=True)
+
+    @staticmethod
+    def _first(free: list[Step]) -> int:
+        """How many slots are drawn at once."""
+        ways = accumulate((step.codes for step in free), mul)
+        return sum(1 for number in ways if number <= WAYS)
 
 
 def _follow(

@@ -126,20 +126,12 @@ class NADE(GenerativeModel):
             codes[fixed] = held[:, [layout.code_columns[slot] for slot in fixed]].long().T
             given = layout.offsets(held)
             offsets = torch.where(given.isnan(), offsets, given)
-        drawing = self._drawing()
-        free = [step for step in drawing.steps if step.slot not in fixed]
-        # What rows are given: where it is one thing, they begin in one of a few known ways.
-        parts = [codes[fixed].T] + ([] if cond is None else [cond])
-        asked = torch.cat(parts, dim=1)
+        asked = codes[fixed].T if cond is None else torch.cat([codes[fixed].T, cond], dim=1)
         alike = bool((asked == asked[:1]).all())
         rows = slice(0, 1) if alike else slice(0, n)
         seen = self._given(codes[:, rows], fixed, None if cond is None else cond[rows])
-        if alike and free:
-            key = (*fixed, *asked[0].tolist())
-            beginnings = drawing.beginnings(key, free, seen)
-            seen = beginnings.draw(points, codes) if beginnings.steps else seen.expand(n, -1)
-            free = free[len(beginnings.steps) :]
-        drawing.follow(free, seen, points, codes)
+        key = (*fixed, *asked[0].tolist()) if alike else None
+        self._drawing().draw(fixed, key, seen, points, codes)
         return layout.pack(codes.T, offsets)
 
     def _given(self, codes: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
