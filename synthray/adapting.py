@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from synthray import storage
-from synthray.artifact import Artifact, load_weights
+from synthray.artifact import Artifact
+from synthray.artifact_files import load_weights
 from synthray.config import Config, ModelConfig, Ramp
 from synthray.data.codec import Codec
 from synthray.data.image_codec import ImageCodec

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from synthray import artifact as artifacts
-from synthray import models
+from synthray import artifact_files, models
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.advice import advise
 from synthray.config import Config, parse
@@ -39,9 +39,24 @@ class Artifact(artifacts.Artifact):
 
     Attributes:
         frame: the kind of table that it gives.
+        kept: its files, by name, or where they are.
     """
 
     frame: Frame = "arrow"
+    kept: Mapping[str, bytes] | str = ""
+
+    @classmethod
+    def load(cls, uri: str, trust: Collection[str] = ()) -> Self:
+        return replace(super().load(uri, trust), kept=uri)
+
+    def save(self, uri: str) -> None:
+        """Write the artifact to a folder, local or s3://: the same bytes, and so the same digest.
+
+        Raises:
+            OutputTakenError: another artifact is there.
+            StorageError: it cannot be written, or what it was loaded from is gone.
+        """
+        artifact_files.copy(self.manifest, self.kept, uri)
 
     def rows(
         self,
@@ -116,7 +131,8 @@ def fit(
     """
     if output is None:
         with tempfile.TemporaryDirectory(prefix="synthray-") as place:
-            return fit(source, output=place, base=base, on_progress=on_progress, **sections)
+            made = fit(source, output=place, base=base, on_progress=on_progress, **sections)
+            return replace(made, kept=artifact_files.files_of(made.manifest, str(made.kept)))
     data = dict(sections.pop("data", {}))
     if "source" in data:
         raise UsageError(f"data.source: {data['source']!r} beside another", "give one source")

@@ -19,10 +19,16 @@ from typing import Any, Self
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
-from synthray import models, rng, storage
+from synthray import models
+from synthray.artifact_files import (
+    Manifest,
+    load_weights,
+    read_file,
+    read_manifest,
+    write_files,
+)
 from synthray.config import Config, ModelConfig
 from synthray.data.codec import Codec
 from synthray.data.constrained_codec import ConstrainedCodec
@@ -37,33 +43,12 @@ from synthray.training.engine import Engine
 from synthray.training.loop import Outcome
 from synthray.version import __version__
 
-FORMAT = 1
 CODECS: dict[str, type[Codec]] = {
     "constrained": ConstrainedCodec,
     "image": ImageCodec,
     "table": TableCodec,
     "vector": VectorCodec,
 }
-
-
-class Manifest(BaseModel):
-    """artifact.json. ``card`` is for readers: source, rows, steps, parameters, last losses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = FORMAT
-    digest: str = ""
-    synthray: str
-    torch: str
-    stream: str = rng.STREAM
-    model: ModelConfig
-    card: dict[str, Any] = Field(default_factory=dict)
-    files: dict[str, str] = Field(default_factory=dict)
-
-    def computed_digest(self) -> str:
-        tree = self.model_dump(mode="json", exclude={"digest"})
-        text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -105,8 +90,8 @@ class Artifact:
         _check_family(uri, manifest.model.name, trust)
         if manifest.model.name == "adgan":
             _check_family(uri, _base_family(uri, manifest), trust)
-        weights = _read(uri, "model.safetensors", manifest)
-        codec = _load_codec(uri, _read(uri, "codec.json", manifest))
+        weights = read_file(uri, "model.safetensors", manifest)
+        codec = _load_codec(uri, read_file(uri, "codec.json", manifest))
         try:
             model = models.build(manifest.model, codec.spec)
         except ConfigError as error:
@@ -159,51 +144,6 @@ def save_trained(
     return save(config.place("artifact"), config.model, weights, codec, card, critic)
 
 
-def read_manifest(uri: str) -> Manifest:
-    """Raises: NotFoundError, ArtifactError."""
-    try:
-        data = storage.read_bytes(storage.join(uri, "artifact.json"))
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"no artifact at {uri}", "give the folder that holds artifact.json"
-        ) from error
-    return _check_manifest(uri, data)
-
-
-def _check_manifest(uri: str, data: bytes) -> Manifest:
-    try:
-        tree = json.loads(data)
-    except ValueError as error:
-        raise ArtifactError(
-            f"{uri}/artifact.json is corrupt: it is not JSON ({error})",
-            "copy the artifact again, or train again",
-        ) from error
-    found = tree.get("format") if isinstance(tree, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise ArtifactError(
-            f"{uri} has format {found}; this version reads up to {FORMAT}", "upgrade synthray"
-        )
-    try:
-        manifest = Manifest.model_validate(tree)
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{uri}/artifact.json is not an artifact: {error.errors()[0]['msg']}", "train again"
-        ) from error
-    if manifest.digest != manifest.computed_digest():
-        raise ArtifactError(
-            f"{uri}/artifact.json is corrupt: its digest is {manifest.computed_digest()[:16]}…, "
-            f"it says {manifest.digest[:16]}…",
-            "copy the artifact again, or train again",
-        )
-    if manifest.stream != rng.STREAM:
-        raise ArtifactError(
-            f"{uri} was made for the random streams {manifest.stream!r}, this version has "
-            f"{rng.STREAM!r}",
-            f"use synthray {manifest.synthray}",
-        )
-    return manifest
-
-
 def _base_family(uri: str, manifest: Manifest) -> str:
     try:
         return str(manifest.model.params["base"]["model"]["name"])
@@ -236,28 +176,6 @@ def _tensors(weights: Mapping[str, torch.Tensor]) -> bytes:
     return data
 
 
-def load_weights(uri: str, digest: str, file: str) -> dict[str, torch.Tensor]:
-    """The tensors of one file of the artifact at ``uri``, which must have this digest.
-
-    Raises:
-        NotFoundError, ArtifactError: no such artifact, another one, or none with such a file.
-    """
-    manifest = read_manifest(uri)
-    if manifest.digest != digest:
-        raise ArtifactError(
-            f"{uri} is artifact {manifest.digest[:16]}…, and the adapted one needs {digest[:16]}…",
-            "put the base back, or adapt again",
-        )
-    if file not in manifest.files:
-        raise ArtifactError(
-            f"{uri} has no {file}: it was not trained by an adversarial family, or before adapting "
-            "was possible",
-            "train it again",
-        )
-    found: dict[str, torch.Tensor] = safetensors.torch.load(_read(uri, file, manifest))
-    return found
-
-
 def _load_adapter(uri: str, model: AdGAN, data: bytes) -> None:
     base = model.config.base
     try:
@@ -272,23 +190,6 @@ def _load_adapter(uri: str, model: AdGAN, data: bytes) -> None:
 
 def _section(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _read(uri: str, name: str, manifest: Manifest) -> bytes:
-    try:
-        data = storage.read_bytes(storage.join(uri, name))
-    except NotFoundError as error:
-        raise ArtifactError(
-            f"{uri} is incomplete: {name} is missing", "copy the artifact again, or train again"
-        ) from error
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != manifest.files.get(name):
-        raise ArtifactError(
-            f"{uri}/{name} is corrupt: SHA-256 {actual[:16]}…, expected "
-            f"{manifest.files.get(name, 'none')[:16]}…",
-            "copy the artifact again, or train again",
-        )
-    return data
 
 
 def _load_weights(uri: str, model: GenerativeModel, data: bytes) -> None:
@@ -315,7 +216,7 @@ def save(
     card: Mapping[str, Any],
     critic: Mapping[str, torch.Tensor] | None = None,
 ) -> str:
-    """Write an artifact; artifact.json comes last, so a folder with one is complete.
+    """Write an artifact.
 
     Returns:
         the digest.
@@ -334,7 +235,5 @@ def save(
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
     manifest = manifest.model_copy(update={"digest": manifest.computed_digest()})
-    for name, data in files.items():
-        storage.write_bytes(storage.join(uri, name), data)
-    storage.write_json(storage.join(uri, "artifact.json"), manifest.model_dump(mode="json"))
+    write_files(uri, manifest, files)
     return manifest.digest

@@ -19,7 +19,8 @@ from torch import Tensor
 from benchmarks.stability.digits import Digits, Judge, without_conditions
 from synthray import rng
 from synthray.adapting import adapting, adopt_base, with_conditions
-from synthray.artifact import load_weights, read_manifest, save_trained
+from synthray.artifact import save_trained
+from synthray.artifact_files import load_weights, read_manifest
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.codec import Codec, Encoded

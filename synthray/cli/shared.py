@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from yaml import YAMLError
 
 from synthray import config as configs
 from synthray.config import Config
+from synthray.config.plain_yaml import read_yaml
+from synthray.config.sections import Shares
 from synthray.console import Screen
 from synthray.errors import MissingDependencyError, UsageError
 
@@ -59,6 +63,21 @@ def where_of(items: list[str] | None) -> dict[str, str]:
             raise UsageError(f"--where {name}: given more than once", "fix a column to one value")
         fixed[name] = value
     return fixed
+
+
+def balance_of(items: list[str] | None) -> Mapping[str, Shares]:
+    """Shares by column, each written as in the config."""
+    tree: dict[str, Any] = {}
+    for item in items or []:
+        name, _, text = item.partition("=")
+        try:
+            tree[name] = read_yaml(text)
+        except YAMLError:
+            tree[name] = None
+        if not name or tree[name] is None:
+            raise UsageError(f"--balance {item}: not col=share", "e.g. 'income={>50K: 0.5}'")
+    whole = {"data": {"source": "."}, "output": ".", "generate": {"balance": tree}}
+    return configs.parse(whole, where="rows").generate.balance
 
 
 def pipeline_of() -> Any:

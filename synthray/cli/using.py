@@ -14,6 +14,7 @@ from synthray.cli.shared import (
     Overrides,
     Seed,
     app,
+    balance_of,
     cluster_of,
     load,
     pipeline_of,
@@ -69,6 +70,10 @@ def rows(
     count: Annotated[int, typer.Option(help="how many")] = 10,
     seed: Seed = 0,
     where: Annotated[list[str] | None, typer.Option(help="hold col=value; may be repeated")] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(help="shares to hit: col=0.5 or 'col={value: 0.5}'; may be repeated"),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help=".parquet, .arrow or .jsonl file; none: JSON Lines on stdout")
     ] = None,
@@ -81,7 +86,8 @@ def rows(
     from synthray.sampling.slices import write_slice
     from synthray.sampling.virtual import VirtualDataset
 
-    virtual = VirtualDataset(Artifact.load(artifact, trust or ()), seed, where_of(where))
+    found = Artifact.load(artifact, trust or ())
+    virtual = VirtualDataset(found, seed, where_of(where), balance=balance_of(balance))
     write_slice(virtual, start, count, out)
 
 

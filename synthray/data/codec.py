@@ -114,12 +114,15 @@ class Codec(Protocol):
         images_as: Literal["png", "tensor"] = "png",
         first: int = 0,
         seed: int = 0,
+        dictionaries: bool = False,
     ) -> pa.Table:
         """The inverse of `encode` and `scale`: a table with the source's columns.
 
         Args:
             first: the number of the first row, and ``seed``: that of the virtual dataset; ids are
                 made from them. Nothing else of a row depends on the rows beside it.
+            dictionaries: whether cells may come as dictionaries of the source's type, which Parquet
+                takes as they are.
         """
         ...
 

@@ -13,7 +13,7 @@ import torch
 
 from synthray.data import arrow_types
 from synthray.data.codec import DataSpec
-from synthray.data.schema import Column, Schema
+from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import plain
 from synthray.errors import ConditionError, SourceError
 
@@ -158,8 +158,11 @@ def value_index(column: Column, value: bool | int | float | str) -> int:
     for index, known in enumerate(values):
         if known == value and isinstance(known, bool) == isinstance(value, bool):
             return index
+    text = str(value).lower()
+    if column.kind is Kind.boolean:
+        text = {"0": "false", "1": "true"}.get(text, text)
     for index, known in enumerate(values):
-        if str(known).lower() == str(value).lower():
+        if str(known).lower() == text:
             return index
     shown = ", ".join(map(str, values[:20])) + (" …" if len(values) > 20 else "")
     raise ConditionError(

@@ -189,6 +189,7 @@ class ConstrainedCodec:
         images_as: Literal["png", "tensor"] = "png",
         first: int = 0,
         seed: int = 0,
+        dictionaries: bool = False,
     ) -> pa.Table:
         """Rows with the source's columns and types, all of which satisfy the constraints."""
         made = self.inner.decode(x, cond, images_as, first=first, seed=seed)

@@ -174,6 +174,7 @@ class ImageCodec:
         images_as: Literal["png", "tensor"] = "png",
         first: int = 0,
         seed: int = 0,
+        dictionaries: bool = False,
     ) -> pa.Table:
         """Rows with the source's columns; see `arrow_schema` for the types."""
         pixels = self.pixels(x)

@@ -115,11 +115,13 @@ class Layout(BaseModel):
         return x[:, self.offset_columns]
 
     def pack(self, codes: Tensor, offsets: Tensor) -> Tensor:
-        """Compact rows [n, width] of codes [n, slots] and offsets [n, slots of numbers]."""
-        x = torch.empty((len(codes), self.width), dtype=torch.float32, device=codes.device)
-        x[:, self.code_columns] = codes.float()
-        x[:, self.offset_columns] = offsets.float()
-        return x
+        """Compact rows [n, width] of codes [n, slots] and offsets [n, slots of numbers]; column
+        after column in memory, as they are decoded.
+        """
+        x = torch.empty((self.width, len(codes)), dtype=torch.float32, device=codes.device)
+        x[self.code_columns] = codes.T.float()
+        x[self.offset_columns] = offsets.T.float()
+        return x.T
 
     def expand(self, x: Tensor) -> Tensor:
         """Compact rows as expanded ones, [n, expanded_width]: slot by slot the offset, if it is one

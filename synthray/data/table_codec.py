@@ -250,6 +250,7 @@ class TableCodec:
         images_as: Literal["png", "tensor"] = "png",
         first: int = 0,
         seed: int = 0,
+        dictionaries: bool = False,
     ) -> pa.Table:
         """Rows with the source's columns and types; ``images_as`` has no meaning here.
 
@@ -288,9 +289,14 @@ class TableCodec:
             if part.codes == 1:
                 columns.append(part.decode(constant, None))
                 continue
-            columns.append(part.decode(codes[slot], offsets[number] if part.number else None))
+            if dictionaries and isinstance(part, CategoryCells):
+                columns.append(part.indexed(codes[slot]))
+            else:
+                columns.append(part.decode(codes[slot], offsets[number] if part.number else None))
             slot += 1
             number += part.number
+        if dictionaries:
+            return pa.Table.from_arrays(columns, names=self._arrow.names)
         return pa.Table.from_arrays(columns, schema=self._arrow)
 
     def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:

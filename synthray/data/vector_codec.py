@@ -143,6 +143,7 @@ class VectorCodec:
         images_as: Literal["png", "tensor"] = "png",
         first: int = 0,
         seed: int = 0,
+        dictionaries: bool = False,
     ) -> pa.Table:
         """Rows with the source's columns and types; the other arguments have no meaning here.
 

@@ -11,7 +11,6 @@ Maximum likelihood instead of a game: there is no mode to drop and no critic to 
 
 from __future__ import annotations
 
-import math
 from itertools import accumulate
 from typing import ClassVar
 
@@ -32,9 +31,8 @@ from synthray.models.base import (
     one_hot,
     table_layout,
 )
+from synthray.models.drawing import Drawing
 from synthray.rng import BatchRandom
-
-LOG2_E = 1 / math.log(2)
 
 
 class NADEConfig(Strict):
@@ -69,10 +67,9 @@ class Columns(nn.Module):
         self.starts = [0, *accumulate(sizes[:-1])]
         self.register_buffer("first", torch.tensor(self.starts), persistent=False)
 
-    def head(self, slot: int) -> tuple[Tensor, Tensor]:
-        """The output layer of a slot: weights [codes, hidden] and biases [codes]."""
-        part = slice(self.starts[slot], self.starts[slot] + self.sizes[slot])
-        return self.output[part], self.output_bias[part]
+    def codes(self, slot: int) -> slice:
+        """Where the codes of a slot lie among all."""
+        return slice(self.starts[slot], self.starts[slot] + self.sizes[slot])
 
 
 class NADE(GenerativeModel):
@@ -87,6 +84,7 @@ class NADE(GenerativeModel):
         self.config, self.spec = config, spec
         self.layout = table_layout(spec, "nade")
         self.columns = Columns(config, spec, self.layout)
+        self._made: tuple[list[tuple[int, int]], Drawing] | None = None
 
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("columns", ("columns",), self.config.optimizer),)
@@ -118,64 +116,43 @@ class NADE(GenerativeModel):
         Args:
             held: compact rows, NaN where a column is free; the same columns in every row.
         """
-        net, layout = self.columns, self.layout
-        slots = len(layout.slots)
+        layout, slots = self.layout, len(self.layout.slots)
         points = (1 - rng.uniform(slots)).T.contiguous()  # [slots, n], in (0, 1]
         offsets = 2 * rng.uniform(len(layout.offset_columns)) - 1
         codes = torch.zeros((slots, n), dtype=torch.int64, device=points.device)
-        seen = torch.zeros((n, self.config.embedding), device=points.device)
-        seen += self._of_conditions(cond)
-        free = list(range(slots))
+        fixed: list[int] = []
         if held is not None:
             fixed = [s for s, at in enumerate(layout.code_columns) if not held[0, at].isnan()]
-            free = [slot for slot in free if slot not in fixed]
-            for slot in fixed:
-                codes[slot] = held[:, layout.code_columns[slot]].long()
-                seen += net.embedding.index_select(0, codes[slot] + net.starts[slot])
+            codes[fixed] = held[:, [layout.code_columns[slot] for slot in fixed]].long().T
             given = layout.offsets(held)
             offsets = torch.where(given.isnan(), offsets, given)
-        if not self._draw(seen.clone(), free, points, codes):
-            self._draw(seen, free, points, codes, careful=True)
+        asked = codes[fixed].T if cond is None else torch.cat([codes[fixed].T, cond], dim=1)
+        alike = bool((asked == asked[:1]).all())
+        rows = slice(0, 1) if alike else slice(0, n)
+        seen = self._given(codes[:, rows], fixed, None if cond is None else cond[rows])
+        key = (*fixed, *asked[0].tolist()) if alike else None
+        self._drawing().draw(fixed, key, seen, points, codes)
         return layout.pack(codes.T, offsets)
 
-    def _draw(
-        self, seen: Tensor, free: list[int], points: Tensor, codes: Tensor, careful: bool = False
-    ) -> bool:
-        """Fill in the free slots of ``codes`` [slots, n], one after another.
-
-        Of each, the first code whose sum of probabilities reaches the point, in (0, 1]. Nothing is
-        allocated in between: that would take as long as the arithmetic.
+    def _given(self, codes: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
+        """What is known before the first draw, [n, embedding].
 
         Args:
-            seen: what is known so far, [n, embedding]; changed.
-            careful: shift logits before the power, without which it may overflow.
-
-        Returns:
-            Whether it did not.
+            codes: int64 [slots, n], of which those of ``slots`` are given.
         """
-        net, (slots, n) = self.columns, codes.shape
-        h, last = seen.new_empty((n, self.config.hidden)), seen.new_ones((slots, n))
-        found, at = torch.empty_like(seen), torch.empty_like(codes[0])
-        space = seen.new_empty(n * max(net.sizes))
-        for slot in free:
-            torch.addmm(net.bias[slot], seen, net.weight[slot], out=h).relu_()
-            weight, bias = net.head(slot)
-            sums = space[: n * len(bias)].view(n, len(bias))
-            # To the base 2, for that is the quicker power.
-            torch.addmm(bias * LOG2_E, h, weight.T, alpha=LOG2_E, out=sums)
-            hidden = self.layout.slots[slot].hidden
-            if hidden is not None:
-                sums[:, hidden] = -torch.inf
-            if careful:
-                sums -= sums.amax(dim=1, keepdim=True)
-            torch.cumsum(sums.exp2_(), dim=1, out=sums)
-            last[slot] = sums[:, -1]
-            # A point above 0 and up to the last sum is never met by a code of probability 0.
-            point = (points[slot] * last[slot])[:, None]
-            torch.searchsorted(sums, point, out=codes[slot][:, None])
-            torch.add(codes[slot], net.starts[slot], out=at)
-            seen += torch.index_select(net.embedding, 0, at, out=found)
-        return bool(((last > 0) & (last < torch.inf)).all())
+        net = self.columns
+        seen = net.embedding.new_zeros((codes.shape[1], self.config.embedding))
+        seen += self._of_conditions(cond)
+        for slot in slots:
+            seen += net.embedding[codes[slot] + net.starts[slot]]
+        return seen
+
+    def _drawing(self) -> Drawing:
+        """Made anew when the weights have changed."""
+        state = [(id(p), p._version) for p in self.columns.parameters()]
+        if self._made is None or self._made[0] != state:
+            self._made = state, Drawing(self.columns, self.layout)
+        return self._made[1]
 
     def _of_conditions(self, cond: Tensor | None) -> Tensor | float:
         """What is known before the first column: [n, embedding]."""

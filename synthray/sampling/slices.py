@@ -36,7 +36,7 @@ def write_slice(virtual: VirtualDataset, start: int, count: int, out: str | None
 
 
 def _encoded(virtual: VirtualDataset, start: int, count: int, out: str) -> memoryview | bytes:
-    batches = virtual.batches(start, count)
+    batches = virtual.batches(start, count, dictionaries=out.endswith(".parquet"))
     sink = pa.BufferOutputStream()
     if out.endswith(".parquet"):
         write_parquet(sink, virtual.arrow_schema, batches)

@@ -72,13 +72,13 @@ class VirtualDataset:
         """The 1,024 rows of block ``index``."""
         return self._part(index, 0, BLOCK_ROWS)
 
-    def _part(self, index: int, offset: int, length: int) -> pa.Table:
+    def _part(self, index: int, offset: int, length: int, dictionaries: bool = False) -> pa.Table:
         """Some rows of a block. All are sampled; ids may not suffice for those not asked for."""
         codec = self.artifact.codec
         x, cond = self._sampled(index)
         x, cond = x[offset : offset + length], cond[offset : offset + length]
         first = index * BLOCK_ROWS + offset
-        return codec.decode(x, cond, self.images, first=first, seed=self.seed)
+        return codec.decode(x, cond, self.images, first, self.seed, dictionaries)
 
     def _sampled(self, index: int) -> tuple[Tensor, Tensor]:
         """Encoded rows and conditions of a block; of several draws, where rows are sorted out.
@@ -110,8 +110,11 @@ class VirtualDataset:
             "column (nade); nothing has been written of this block",
         )
 
-    def batches(self, start: int, count: int) -> Iterator[pa.Table]:
+    def batches(self, start: int, count: int, dictionaries: bool = False) -> Iterator[pa.Table]:
         """Rows start … start + count, block by block, in constant memory.
+
+        Args:
+            dictionaries: whether text may come as dictionaries, for `write_parquet`.
 
         Raises:
             UsageError: a negative start or count, or more than 2^63 rows.
@@ -125,7 +128,7 @@ class VirtualDataset:
         while start < stop:
             block, offset = divmod(start, BLOCK_ROWS)
             length = min(BLOCK_ROWS - offset, stop - start)
-            yield self._part(block, offset, length)
+            yield self._part(block, offset, length, dictionaries)
             start += length
 
     def rows(self, start: int, count: int) -> pa.Table:

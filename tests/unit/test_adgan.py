@@ -16,7 +16,8 @@ from tiny import png
 import synthray
 from synthray import models
 from synthray.adapting import adapting, adopt_base, rate, with_conditions
-from synthray.artifact import Artifact, Manifest
+from synthray.artifact import Artifact
+from synthray.artifact_files import Manifest
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data

@@ -20,6 +20,7 @@ from synthray.errors import (
     ConditionError,
     ConfigError,
     NotFoundError,
+    OutputTakenError,
     SchemaError,
     SourceError,
     UsageError,
@@ -74,6 +75,25 @@ def test_an_artifact_is_kept_under_output_and_loads(
     loaded = synthray.load(str(tmp_path / "run" / "artifact"))
     assert kept.digest == loaded.digest == trained.digest
     assert loaded.sample(20).equals(trained.sample(20))
+
+
+def test_an_artifact_that_was_fitted_in_memory_can_be_saved(
+    trained: synthray.Artifact, pictures: str, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "kept")
+    trained.save(place)
+    trained.save(place)  # once more is no harm
+    loaded = synthray.load(place)
+    assert loaded.digest == trained.digest
+    loaded.save(str(tmp_path / "copy"))
+    again = synthray.load(str(tmp_path / "copy"))
+    assert again.sample(20).equals(trained.sample(20))
+    names = ["model.safetensors", "critic.safetensors", "codec.json", "artifact.json"]
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == sorted(names)
+    other = synthray.fit(pictures, **QUICK, seed=1)
+    with pytest.raises(OutputTakenError, match=r"kept holds another artifact"):
+        other.save(place)
+    assert synthray.load(place).digest == trained.digest
 
 
 def test_fit_learns_from_rows_of_numbers(tmp_path: Path) -> None:

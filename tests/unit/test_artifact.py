@@ -16,7 +16,8 @@ from tiny import codec, save_artifact
 
 from synthray import artifact as artifacts
 from synthray import models, storage
-from synthray.artifact import Artifact, Manifest
+from synthray.artifact import Artifact
+from synthray.artifact_files import Manifest
 from synthray.config import ModelConfig
 from synthray.errors import ArtifactError, NotFoundError
 from synthray.models.dcgan import DCGAN

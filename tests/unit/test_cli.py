@@ -50,7 +50,7 @@ SURFACE = {
     ),
     "init": "SOURCE --force --no-force -o",
     "models": "",
-    "rows": "--artifact --count --out --seed --start --trust --where",
+    "rows": "--artifact --balance --count --out --seed --start --trust --where",
     "run": "CONFIG KEY=VALUE --address",
     "serve": "TARGETS --address --host --port",
     "submit": "CONFIG KEY=VALUE STAGE --address --base --no-wait --wait",

@@ -49,6 +49,29 @@ def test_every_kind_of_cell_has_a_form_in_json(run: Any, uri: str) -> None:
         assert (found["city"], found["plan"]) == (row["city"], row["plan"])
 
 
+def test_rows_are_balanced(run: Any, uri: str, tmp_path: Path) -> None:
+    path, words = tmp_path / "rows.parquet", ("--count", 1024, "--seed", 3)
+    balance = ("--balance", "sex={F: 1.0}", "--balance", "member=0")
+    assert run("rows", "--artifact", uri, *words, *balance, "--out", path) == (0, "", "")
+    found = pq.read_table(path)
+    expected = VirtualDataset(Artifact.load(uri), 3, balance={"sex": {"F": 1.0}, "member": 0.0})
+    assert found.to_pylist() == expected.rows(0, 1024).to_pylist()
+    assert set(found["sex"].to_pylist()) == {"F"}
+
+
+@pytest.mark.parametrize(
+    ("balance", "told"),
+    [
+        ("sex", "--balance sex: not col=share"),
+        ("sex=[", "not col=share"),
+        ("sex={f: x}", "balance"),
+    ],
+)
+def test_shares_that_are_none_are_told(run: Any, uri: str, balance: str, told: str) -> None:
+    code, out, err = run("rows", "--artifact", uri, "--balance", balance)
+    assert (code, out) == (2, "") and told in err
+
+
 @pytest.mark.parametrize(
     ("where", "told"),
     [

@@ -20,6 +20,7 @@ ORDER = [
     ("data",),
     ("models", "metrics", "advice"),
     ("training",),
+    ("artifact_files",),
     ("artifact",),
     ("sampling",),
     ("adapting",),

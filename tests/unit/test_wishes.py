@@ -50,7 +50,7 @@ def test_beside_images_conditions_alone_can_be_held() -> None:
         ("city", ["Rom", "rom"], "Rom"),
         ("city", [""], ""),
         ("plan", ["c"], "c"),
-        ("member", [True, "true", "True"], True),
+        ("member", [True, "true", "True", 1, "1"], True),
         ("born", ["2020-02-01"], "2020-02-01"),
         ("signed", ["01.02.2020"], "01.02.2020"),
     ],

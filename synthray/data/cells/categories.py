@@ -97,6 +97,14 @@ class CategoryCells:
         code = value_index(self.column, value)
         return code, 0.0, self._known[code]
 
+    def indexed(self, codes: np.ndarray) -> pa.Array:
+        """As `decode`, in a dictionary if the type is text, with nothing copied but the codes."""
+        if not arrow_types.is_text(self.type) or self._view:
+            return self.decode(codes, None)
+        mask = codes >= len(self._known) if self.codes > len(self._known) else None
+        indices = pa.array(codes.astype(np.int32), mask=mask)
+        return pa.DictionaryArray.from_arrays(indices, self._known, safe=False)
+
     def decode(self, codes: np.ndarray, offsets: np.ndarray | None) -> pa.Array:
         """Cells in the source's type; missing and hidden ones are null.
 

@@ -149,6 +149,7 @@ def _draw(subjects: TableSubjects, most: int, seed: int, mapper: Mapper) -> dict
     real = drawn["real"]
     if "holdout" not in drawn:
         cut = len(real.rows) // 5
+        check_enough("real", cut, "a fifth of them stands in for a holdout that was not given")
         drawn["holdout"] = Sampled(cut, real.rows.slice(0, cut))
         drawn["real"] = Sampled(real.total, real.rows.slice(cut))
     rows = min(len(drawn["synthetic"].rows), len(drawn["holdout"].rows))

@@ -110,11 +110,12 @@ def count_rows(name: str, source: Source, mapper: Mapper) -> list[int]:
     return counts
 
 
-def check_enough(name: str, rows: int) -> None:
-    """Raises `UsageError` if there are fewer than 20 rows."""
+def check_enough(name: str, rows: int, why: str = "") -> None:
+    """Raises `UsageError` if there are fewer than 20 rows; ``why`` says which rows they are."""
     if rows < LEAST:
+        reason = f" ({why})" if why else ""
         raise UsageError(
-            f"{name} data: {rows} rows are too few to judge by", f"give at least {LEAST}"
+            f"{name} data: {rows} rows are too few to judge by{reason}", f"give at least {LEAST}"
         )
 
 
