@@ -67,7 +67,7 @@ def check_schema(tree: Document) -> list[str]:
 
 @cache
 def _of_kubernetes(text: str) -> tuple[str, ...]:
-    """Kept by the object's text: the library reads its schemas anew each time, and overlays repeat."""
+    """Kept by the text: the library reads its schemas anew each time, and overlays repeat."""
     tree = json.loads(text)
     try:
         kubernetes_validate.validate(tree, KUBERNETES, strict=True)

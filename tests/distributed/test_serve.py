@@ -263,6 +263,7 @@ def test_the_config_file_of_the_manifests_deploys(
     app["name"], app["route_prefix"] = "file", "/file"
     app["args"]["models"] = {"digits": artifact_uri}
     app["args"]["serve"] = {"cpus_per_replica": 0.25}
+    app["runtime_env"] = {"env_vars": {"SYNTHRAY_SERVE_TOKEN": TOKEN}}  # a Secret's, there
     del tree["http_options"]  # Serve runs, and keeps its own
     controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
     ray.get(controller.apply_config.remote(ServeDeploySchema.model_validate(tree)))
@@ -272,6 +273,7 @@ def test_the_config_file_of_the_manifests_deploys(
         time.sleep(0.2)
     rows = VirtualDataset(Artifact.load(artifact_uri), seed=7).rows(0, 3)
     assert table_of(answer).equals(rows)
+    assert client.get(told, headers={"Authorization": "Bearer no"}).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -85,20 +85,29 @@ def test_a_job_runs_a_command_that_there_is_on_a_config_that_is_valid(overlay: s
     for tree in rendered(f"{overlay}/jobs"):
         if tree["kind"] != "RayJob":
             continue
-        word, stage, path = tree["spec"]["entrypoint"].split()
+        word, stage, path, *overrides = tree["spec"]["entrypoint"].split()
         assert (word, path) == ("synthray", "/etc/synthray/config.yaml")
         assert stage in commands
         head = tree["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
         mounted = {volume["name"]: volume for volume in head["volumes"]}["config"]["configMap"]
-        config = configs.parse(yaml.safe_load(maps[f"ConfigMap/{mounted['name']}"]["config.yaml"]))
+        text = maps[f"ConfigMap/{mounted['name']}"]["config.yaml"]
+        config = configs.parse(yaml.safe_load(text), overrides)
         assert config.output.startswith("s3://")
         assert not config.cluster.address
-        gpus = any("gpu" in pod.path or pod.group["groupName"] == "gpu" for pod in workers(tree))
-        assert gpus == (config.cluster.gpus_per_worker > 0)
+        groups = {pod.group["groupName"]: limits(pod) for pod in workers(tree)}
+        assert ("gpu" in groups) == (config.cluster.gpus_per_worker > 0)
+        fitting = groups["gpu" if "gpu" in groups else "cpu"]
+        assert config.cluster.cpus_per_worker <= int(fitting["cpu"])
+        room = sum(pod.group["maxReplicas"] * int(limits(pod)["cpu"]) for pod in workers(tree))
+        assert config.cluster.replicas <= room
 
 
 def workers(tree: Document) -> list[Any]:
     return [pod for pod in pods_of(tree) if not pod.is_head]
+
+
+def limits(pod: Any) -> dict[str, str]:
+    return dict(pod.containers[0]["resources"]["limits"])
 
 
 @pytest.mark.parametrize("overlay", ["cpu", "gpu", "production"])
@@ -179,6 +188,11 @@ def test_the_image_has_the_ray_of_the_manifests() -> None:
     if not (ROOT / "cluster" / "Dockerfile").exists():
         pytest.skip("cluster/Dockerfile is not there")
     assert versions.image_ray() == {versions.locked_ray()}
+    user = found("cpu", "RayCluster")["spec"]["headGroupSpec"]["template"]["spec"][
+        "securityContext"
+    ]
+    run_as = f"USER {user['runAsUser']}:{user['runAsGroup']}\n"
+    assert run_as in (ROOT / "cluster" / "Dockerfile").read_text()
 
 
 HEAD = "spec.headGroupSpec.template.spec"
