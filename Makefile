@@ -12,12 +12,12 @@ BIN := .venv/bin
 READY := .venv/.synthray-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean
+.PHONY: help demo test check manifests clean
 
 help:  ## Show this help
 	@echo "SynthRay: generative models and synthetic data at any scale, on Ray"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## From real digits to 20,000 synthetic ones, a report and a served batch: out/demo/
 	$(BIN)/python examples/demo.py
@@ -33,6 +33,9 @@ check: $(READY)  ## Lint, check the format and the types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+manifests: $(READY)  ## Render the Kubernetes manifests and check them
+	$(BIN)/python -m k8s.checks
 
 clean:  ## Remove .venv, caches and build products; out/ and the downloaded data stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -52,7 +52,7 @@ class Endpoint:
         self._settings = ServeConfig.model_validate(settings)
         trust = self._settings.trust
         self._models = {name: load_model(uri, trust) for name, uri in model_uris.items()}
-        self._token = token
+        self._token = token if token is not None else _token_of(self._settings)
 
     def __serve_build_asgi_app__(self) -> Any:
         return create_app(self._models, self._settings, self._token)
@@ -66,8 +66,16 @@ def build_app(
     Args:
         model_uris: artifacts by the names they are served under; local paths must be there on
             every node.
-        token: the bearer token; none: what the environment variable ``settings.token_env`` holds.
+        token: the bearer token; none: what the environment variable ``settings.token_env`` holds,
+            here or else where a replica runs.
     """
+    return bind_app(model_uris, settings, token if token is not None else _token_of(settings))
+
+
+def bind_app(
+    model_uris: Mapping[str, str], settings: ServeConfig, token: str | None
+) -> serve.Application:
+    """As `build_app`, but without a token replicas read it from their own environment only."""
     endpoint = Endpoint.options(  # type: ignore[attr-defined]
         name=APP_NAME,
         num_replicas=settings.replicas,
@@ -76,9 +84,12 @@ def build_app(
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
     )
-    token = token if token is not None else os.environ.get(settings.token_env) or None
     app: serve.Application = endpoint.bind(_absolute(model_uris), settings.model_dump(), token)
     return app
+
+
+def _token_of(settings: ServeConfig) -> str | None:
+    return os.environ.get(settings.token_env) or None
 
 
 def deploy(model_uris: Mapping[str, str], settings: ServeConfig, token: str | None = None) -> str:

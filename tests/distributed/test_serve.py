@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,7 +19,9 @@ import pyarrow as pa
 import pytest
 import ray
 import torch
+import yaml
 from PIL import Image
+from ray.serve.schema import ServeDeploySchema
 
 from synthray import artifact as artifacts
 from synthray import models, storage
@@ -27,6 +30,7 @@ from synthray.config import ModelConfig, ServeConfig
 from synthray.data.image_codec import ImageCodec
 from synthray.data.images import STRUCT
 from synthray.data.schema import Column, Kind, Schema
+from synthray.distributed.endpoint import application
 from synthray.distributed.serve import running_endpoint
 from synthray.errors import ArtifactError, ClusterError, NotFoundError, UsageError
 from synthray.sampling.virtual import VirtualDataset
@@ -246,3 +250,40 @@ def test_a_second_serve_is_refused(client: httpx.Client, artifact_uri: str) -> N
     ):
         pass
     assert client.get("/healthz").status_code == 200
+
+
+# Last: it takes over the Serve that runs.
+def test_the_config_file_of_the_manifests_deploys(
+    client: httpx.Client, artifact_uri: str, settings: ServeConfig
+) -> None:
+    """As KubeRay does it; only models, port and reservations are this machine's."""
+    file = Path(__file__).parents[2] / "k8s/overlays/cpu/endpoint/serve.yaml"
+    tree = yaml.safe_load(file.read_text())
+    app = tree["applications"][0]
+    app["name"], app["route_prefix"] = "file", "/file"
+    app["args"]["models"] = {"digits": artifact_uri}
+    app["args"]["serve"] = {"cpus_per_replica": 0.25}
+    app["runtime_env"] = {"env_vars": {"SYNTHRAY_SERVE_TOKEN": TOKEN}}  # a Secret's, there
+    del tree["http_options"]  # Serve runs, and keeps its own
+    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    ray.get(controller.apply_config.remote(ServeDeploySchema.model_validate(tree)))
+    told = "/file/v1/models/digits/rows?count=3&seed=7"
+    end = time.monotonic() + 60
+    while (answer := client.get(told)).status_code == 404 and time.monotonic() < end:
+        time.sleep(0.2)
+    rows = VirtualDataset(Artifact.load(artifact_uri), seed=7).rows(0, 3)
+    assert table_of(answer).equals(rows)
+    assert client.get(told, headers={"Authorization": "Bearer no"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"models": {"digits": "s3://x/a"}, "serve": {"replica": 2}}, "serve.replica: unknown key"),
+        ({"model": {}}, "args.models: missing"),
+        ({"models": {}}, "no model to serve"),
+    ],
+)
+def test_wrong_args_of_a_config_file_are_told(args: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        application(args)
