@@ -181,7 +181,7 @@ def _fit(job: Job, source: Source) -> None:
         torch_config=TorchConfig(backend=None if cluster.gpus_per_worker else "gloo"),
         datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},
     )
-    with unwrapped():
+    with unwrapped(ray.train.TrainingFailedError):
         trainer.fit()
     storage.delete_tree(place)
 
