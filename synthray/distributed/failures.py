@@ -18,11 +18,12 @@ def unwrapped(*others: type[Exception]) -> Iterator[None]:
         others: what may be raised beside Ray's core errors. They are named by the caller, for to
             import Ray Train here would cost every process of every task a second.
     """
+    kinds: tuple[type[Exception], ...] = (RayError, *others)
     try:
         yield
     except SynthRayError as error:
         raise _plain(error) from None
-    except (RayError, *others) as error:
+    except kinds as error:
         own = _own_cause(error)
         if own is not None:
             raise _plain(own) from None

@@ -12,6 +12,7 @@ import ray
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from synthray import artifact, storage
 from synthray.adapting import adopt_base, with_conditions
@@ -151,6 +152,11 @@ def _existing(config: Config, name: str) -> str | None:
 class _Trainer(TorchTrainer):
     def _register_sigint_handler(self, controller: Any) -> None:
         """Leaves Ctrl-C to whoever called; Ray's handler would end the process with code 1."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Without the one that starts an actor for the datasets, where there are none."""
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [c for c in callbacks if self.datasets or not isinstance(c, DatasetsCallback)]
 
 
 def _store(config: Config, name: str) -> CheckpointStore:
