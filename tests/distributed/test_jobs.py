@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import tiny
 import yaml
+from ports import free_ports
 from processes import marked, until
 from ray.job_submission import JobSubmissionClient
 
@@ -45,17 +46,6 @@ PORTS = (
     "--node-manager-port",
     "--object-manager-port",
 )
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass
