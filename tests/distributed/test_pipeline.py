@@ -28,7 +28,7 @@ from synthray.config import ClusterConfig
 from synthray.distributed.cluster import connect
 from synthray.metrics.report import report_json
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 MARK = "SYNTHRAY_TEST_MARK"
 Run = Callable[..., tuple[int, str, str]]
@@ -61,7 +61,7 @@ class Finished:
 
 def left_behind(mark: str) -> list[str]:
     """Command lines of the processes that have inherited the mark; dying ones get a moment."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while (found := marked(mark)) and time.monotonic() < end:
         time.sleep(0.2)
     return found

@@ -32,7 +32,7 @@ from synthray.distributed.serve import running_endpoint
 from synthray.errors import ArtifactError, ClusterError, NotFoundError, UsageError
 from synthray.sampling.virtual import VirtualDataset
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 TOKEN = "a-token-for-tests"
 
 
@@ -125,7 +125,7 @@ def serve_processes() -> list[str]:
 
 
 def check_that_serve_has_ended() -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while (left := serve_processes()) and time.monotonic() < end:
         time.sleep(0.1)  # an actor that was ended takes a moment to be gone
     assert not left

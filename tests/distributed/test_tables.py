@@ -29,7 +29,7 @@ from synthray.errors import ConfigError, SchemaError
 from synthray.sampling.dataset import as_stored, shard_bytes
 from synthray.sampling.virtual import VirtualDataset
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 RATE = "model.params.optimizer.lr"
 CHECKED = {"range": {"column": "age", "min": 18, "max": 59}}
 WISHES = {"where": {"plan": "c", "member": True}, "balance": {"sex": {"M": 0.5}}}

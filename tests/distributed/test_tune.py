@@ -26,7 +26,7 @@ from synthray.distributed.tune import tune
 from synthray.errors import ConfigError, OutputTakenError, TrainingError
 from synthray.tuning.report import Tuning
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 RATE = "model.params.generator.lr"
 HOPELESS, GOOD = 1e-9, 2e-3
 MARK = "SYNTHRAY_TEST_RUN"
@@ -184,10 +184,10 @@ def test_a_driver_that_is_killed_goes_on_with_what_it_had(
             assert any(line.startswith("trial ") for line in driver.stderr)
             driver.kill()
         end_all(mark)
-        until(lambda: not marked(mark), 20)
+        until(lambda: not marked(mark), 60)
         assert not storage.exists(f"{output}/tune/best.yaml")
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=180, check=False
+            command, env=environment, capture_output=True, text=True, timeout=240, check=False
         )
     finally:
         end_all(mark)
