@@ -22,11 +22,15 @@ help:  ## Show this help
 demo: $(READY)  ## From real digits to 20,000 synthetic ones, a report and a served batch: out/demo/
 	$(BIN)/python examples/demo.py
 
+# One file of the others shares its servers and its Ray, so a file stays in one process; they run in
+# the order given, the long ones first.
+test: export OMP_NUM_THREADS := 1
 test: $(READY)  ## Run the tests: the unit tests with Ray out of reach, then all others
 	@status=0; \
-	OMP_NUM_THREADS=1 SYNTHRAY_TEST_WITHOUT_RAY=1 \
+	SYNTHRAY_TEST_WITHOUT_RAY=1 \
 		$(BIN)/python -m pytest tests/unit -n 2 $(PYTEST_FLAGS) || status=$$?; \
-	$(BIN)/python -m pytest tests/integration tests/distributed $(PYTEST_FLAGS) || status=$$?; \
+	$(BIN)/python -m pytest tests/distributed tests/integration \
+		-n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS) || status=$$?; \
 	exit $$status
 
 check: $(READY)  ## Lint, check the format and the types

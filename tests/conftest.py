@@ -17,6 +17,8 @@ if os.environ.get("SYNTHRAY_TEST_WITHOUT_RAY"):
 
 # Before Ray is first imported: it reads the mode once.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# Tests are no usage; and the actor that counts it is a process in every cluster.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 @pytest.fixture(scope="session")

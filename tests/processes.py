@@ -49,7 +49,7 @@ def end_all(mark: str) -> None:
 
 
 def until(
-    condition: Callable[[], bool], seconds: float = 60, otherwise: str = "waited in vain"
+    condition: Callable[[], bool], seconds: float = 120, otherwise: str = "waited in vain"
 ) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

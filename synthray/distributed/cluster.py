@@ -125,6 +125,8 @@ def _private(config: ClusterConfig) -> Iterator[None]:
         # clusters of the same user start.
         os.environ["RAY_AUTH_TOKEN"] = _token()
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # Nobody takes this machine away with notice; the watcher would be one more process.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     cpus = max(len(os.sched_getaffinity(0)), config.workers * config.cpus_per_worker) + SPARE_CPUS
     try:
         with _starting(

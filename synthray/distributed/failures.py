@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ray.exceptions import RayError
-from ray.train import TrainingFailedError
 
 from synthray.errors import ClusterError, SynthRayError
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raise SynthRay's own errors as they were in the worker, others as a ClusterError."""
+def unwrapped(*others: type[Exception]) -> Iterator[None]:
+    """Raise SynthRay's own errors as they were in the worker, others as a ClusterError.
+
+    Args:
+        others: what may be raised beside Ray's core errors. They are named by the caller, for to
+            import Ray Train here would cost every process of every task a second.
+    """
+    kinds: tuple[type[Exception], ...] = (RayError, *others)
     try:
         yield
     except SynthRayError as error:
         raise _plain(error) from None
-    except (RayError, TrainingFailedError) as error:
+    except kinds as error:
         own = _own_cause(error)
         if own is not None:
             raise _plain(own) from None

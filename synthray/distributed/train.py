@@ -12,6 +12,7 @@ import ray
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from synthray import artifact, storage
 from synthray.adapting import adopt_base, with_conditions
@@ -152,6 +153,11 @@ class _Trainer(TorchTrainer):
     def _register_sigint_handler(self, controller: Any) -> None:
         """Leaves Ctrl-C to whoever called; Ray's handler would end the process with code 1."""
 
+    def _create_default_callbacks(self) -> list[Any]:
+        """Without the one that starts an actor for the datasets, where there are none."""
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [c for c in callbacks if self.datasets or not isinstance(c, DatasetsCallback)]
+
 
 def _store(config: Config, name: str) -> CheckpointStore:
     return CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
@@ -181,7 +187,7 @@ def _fit(job: Job, source: Source) -> None:
         torch_config=TorchConfig(backend=None if cluster.gpus_per_worker else "gloo"),
         datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},
     )
-    with unwrapped():
+    with unwrapped(ray.train.TrainingFailedError):
         trainer.fit()
     storage.delete_tree(place)
 

@@ -43,7 +43,7 @@ from synthray.errors import (
 from synthray.sampling import dataset
 from synthray.sampling.dataset import Plan, Receipt
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 SETTINGS = GenerateConfig(rows=7500, shard_rows=1024, seed=11)
 
 
@@ -83,6 +83,16 @@ def reference(artifact_uri: str, tmp_path_factory: pytest.TempPathFactory) -> di
     return files(out)
 
 
+@pytest.fixture
+def written(reference: dict[str, bytes], tmp_path: Path) -> Path:
+    """A complete dataset, as a run leaves it."""
+    for name, data in reference.items():
+        place = tmp_path / name.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return tmp_path
+
+
 def config(workers: int) -> Config:
     tree = {"data": {"source": "real/"}, "output": "out", "train": {"batch_size": 60}}
     return parse(tree, [f"cluster.workers={workers}"])
@@ -111,7 +121,7 @@ def once(action: Callable[[], object], after_rows: int = 1) -> Callable[[int, in
 # The same bytes.
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 5])
 def test_any_number_of_workers_writes_the_same_bytes(
     cluster: None, artifact_uri: str, reference: dict[str, bytes], tmp_path: Path, workers: int
 ) -> None:
@@ -192,11 +202,11 @@ def test_a_driver_killed_in_the_middle_is_taken_up_by_the_same_command(
         until(lambda: receipts.exists() and any(receipts.glob("0*.json")))
         first.send_signal(signal.SIGKILL)
     assert not dataset.read_manifest(out)
-    until(lambda: not marked(mark), 90)  # its cluster ends with it
+    until(lambda: not marked(mark))  # its cluster ends with it
     before = {path: path.stat().st_mtime_ns for path in receipts.glob("0*.json")}
     assert before
     again = subprocess.run(
-        command, env=environment, timeout=150, capture_output=True, text=True, check=False
+        command, env=environment, timeout=240, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -211,12 +221,10 @@ def test_a_driver_killed_in_the_middle_is_taken_up_by_the_same_command(
 def test_a_second_run_returns_at_once_and_touches_nothing(
     cluster: None,
     artifact_uri: str,
-    reference: dict[str, bytes],
-    tmp_path: Path,
+    written: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = tmp_path / "out"
-    run(artifact_uri, str(out))
+    out = written
     # As evaluation does: the card is not written again.
     (out / "README.md").write_text("with scores")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
@@ -229,19 +237,18 @@ def test_a_second_run_returns_at_once_and_touches_nothing(
 
 
 def test_only_what_is_missing_is_generated_again(
-    cluster: None, artifact_uri: str, reference: dict[str, bytes], tmp_path: Path
+    cluster: None, artifact_uri: str, reference: dict[str, bytes], written: Path
 ) -> None:
-    out = str(tmp_path)
-    run(artifact_uri, out)
+    out = str(written)
     damaged = {Path(dataset.shard_uri(out, shard)) for shard in (1, 4, 6)}
     Path(dataset.manifest_uri(out)).unlink()
     Path(dataset.shard_uri(out, 1)).unlink()
     Path(dataset.shard_uri(out, 4)).write_bytes(b"PAR1")
     Path(dataset.receipt_uri(out, 6)).unlink()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("data/*.parquet")}
-    run(artifact_uri, out)
+    before = {path: path.stat().st_mtime_ns for path in written.glob("data/*.parquet")}
+    run(artifact_uri, out, workers=1)
     assert files(out) == reference
-    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("data/*.parquet")}
+    after = {path: path.stat().st_mtime_ns for path in written.glob("data/*.parquet")}
     assert {path for path in after if before.get(path) != after[path]} == damaged
 
 
@@ -280,7 +287,7 @@ def test_an_artifact_replaced_during_the_run_ends_it(
         save_artifact(own, codec(side=8))
 
     monkeypatch.setattr(dataset, "claim", claim_and_replace)
-    message = refused(ArtifactError, own, str(tmp_path / "out"))
+    message = refused(ArtifactError, own, str(tmp_path / "out"), workers=1)
     assert "the plan says" in message and "do not replace an artifact" in message
     assert list(files(str(tmp_path / "out"))) == ["/_synthray/plan.json"]
 
@@ -332,7 +339,7 @@ def test_a_full_disk_ends_the_run_with_whole_files_only(
     found = files(str(tmp_path))
     assert found.items() <= reference.items()
     # With space again, the same command goes on.
-    run(artifact_uri, str(tmp_path))
+    run(artifact_uri, str(tmp_path), workers=1)
     assert files(str(tmp_path)) == reference
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ import yaml
 from mixed import mixed
 
 import synthray
-from synthray import cli
+from synthray.config import ClusterConfig
+from synthray.distributed.cluster import connect
 from synthray.metrics.report import report_json
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 MARK = "SYNTHRAY_TEST_MARK"
+Run = Callable[..., tuple[int, str, str]]
 TINY: dict[str, Any] = {
     "model": {"name": "dcgan", "params": {"width": 4, "critic_width": 4, "latent_dim": 8}},
     "train": {"steps": 4, "batch_size": 16, "eval_every": 2, "checkpoint_every": 2},
@@ -58,7 +61,7 @@ class Finished:
 
 def left_behind(mark: str) -> list[str]:
     """Command lines of the processes that have inherited the mark; dying ones get a moment."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while (found := marked(mark)) and time.monotonic() < end:
         time.sleep(0.2)
     return found
@@ -158,50 +161,12 @@ def test_the_card_and_the_report_tell_the_scores(folder: Path, first: Finished) 
     assert "frechet_domain" in card
 
 
-def test_the_same_command_again_changes_nothing(folder: Path, first: Finished) -> None:
+def test_a_command_that_fails_leaves_all_as_it_was(folder: Path, first: Finished) -> None:
     before = times(folder / "out")
-    again = Finished(folder, "run", "c.yaml")
-    assert (again.code, again.left) == (0, [])
+    failed = Finished(folder, "run", "c.yaml", "train.steps=5")
+    assert (failed.code, failed.out, failed.left) == (1, "", [])
+    assert "was trained with other settings" in failed.err and "Traceback" not in failed.err
     assert times(folder / "out") == before
-    assert again.err.count("already") == 4
-
-
-def test_a_missed_gate_is_told_when_everything_else_is_done(
-    folder: Path, first: Finished, tmp_path: Path
-) -> None:
-    # From another folder, by a path; the output is relative to where the command runs.
-    shutil.copytree(folder / "out", tmp_path / "out")
-    (tmp_path / "out/served.arrow").unlink()
-    shutil.copytree(folder / "pets", tmp_path / "pets")
-    elsewhere = str(folder / "c.yaml")
-    missed = Finished(tmp_path, "run", elsewhere, "evaluate.gates={tstr: {min: 1.5}}")
-    assert (missed.code, missed.out, missed.left) == (3, "", [])
-    assert "1 of 1 quality gates missed" in missed.err and "tstr is" in missed.err
-    assert (tmp_path / "out/served.arrow").exists()
-    report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["passed"] is False
-    # Told again by the report that is there, with the scores as the result.
-    recalled = Finished(
-        tmp_path, "evaluate", elsewhere, "evaluate.gates={tstr: {min: 1.5}}", "--json"
-    )
-    assert recalled.code == 3 and "tstr" in recalled.err
-    assert json.loads(recalled.out)["scores"] == report["scores"]
-
-
-def test_tables_are_judged_by_their_files(tmp_path: Path) -> None:
-    for seed, name in enumerate(("real", "synthetic", "holdout")):
-        pq.write_table(mixed(300, seed), tmp_path / f"{name}.parquet", row_group_size=100)
-    files = [word for name in ("real", "synthetic", "holdout") for word in (f"--{name}", name)]
-    files[1::2] = [f"{name}.parquet" for name in files[1::2]]
-    done = Finished(tmp_path, "evaluate", *files, "--report", "r.html", "--json")
-    assert (done.code, done.left) == (0, []), done.err
-    told = json.loads(done.out)
-    assert told == json.loads((tmp_path / "r.json").read_text())
-    here = synthray.evaluate(
-        *(str(tmp_path / f) for f in files[1:4:2]), holdout=str(tmp_path / files[5])
-    )
-    assert told["scores"] == report_json(here)["scores"]
-    assert "<h2>Privacy</h2>" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -216,66 +181,148 @@ def test_tables_are_judged_by_their_files(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_told_before_ray_starts(
-    folder: Path,
-    override: str,
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, override: str, told: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     pq.write_table(tiny.ring(), folder / "ring.parquet")
-    monkeypatch.setattr(
-        sys, "argv", ["synthray", "run", "c.yaml", "output=never", *override.split(" & ")]
-    )
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (2, "")
+    code, out, err = run("run", "c.yaml", "output=never", *override.split(" & "))
+    assert (code, out) == (2, "")
     assert told in err and "Traceback" not in err
     assert not ray.is_initialized() and not (folder / "never").exists()
 
 
-@pytest.mark.parametrize(
-    ("override", "code", "told"),
-    [
-        ("train.steps=5", 1, "was trained with other settings"),
-        ("generate.rows=99", 1, "already belongs to another dataset: rows = 1500 there, 99 here"),
-    ],
-)
-def test_an_output_that_is_taken_is_left_as_it_is(
-    folder: Path, first: Finished, override: str, code: int, told: str
+# A command within `connect` uses that cluster; those above have one of their own each, or none.
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        with connect(ClusterConfig(workers=1)):
+            yield
+
+
+def test_the_same_command_again_changes_nothing(
+    folder: Path, first: Finished, cluster: None, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(folder)
     before = times(folder / "out")
-    failed = Finished(folder, "run", "c.yaml", override)
-    assert (failed.code, failed.out, failed.left) == (code, "", [])
-    assert told in failed.err and "Traceback" not in failed.err
+    code, _, err = run("run", "c.yaml")
+    assert code == 0
+    assert times(folder / "out") == before
+    assert err.count("already") == 4
+
+
+def test_a_missed_gate_is_told_when_everything_else_is_done(
+    folder: Path,
+    first: Finished,
+    cluster: None,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # From another folder, by a path; the output is relative to where the command runs.
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "out/served.arrow").unlink()
+    shutil.copytree(folder / "pets", tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    words = (folder / "c.yaml", "evaluate.gates={tstr: {min: 1.5}}")
+    code, out, err = run("run", *words)
+    assert (code, out) == (3, "")
+    assert "1 of 1 quality gates missed" in err and "tstr is" in err
+    assert (tmp_path / "out/served.arrow").exists()
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["passed"] is False
+    # Told again by the report that is there, with the scores as the result.
+    code, out, err = run("evaluate", *words, "--json")
+    assert code == 3 and "tstr" in err
+    assert json.loads(out)["scores"] == report["scores"]
+
+
+def test_tables_are_judged_by_their_files(
+    cluster: None, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("real", "synthetic", "holdout")):
+        pq.write_table(mixed(300, seed), tmp_path / f"{name}.parquet", row_group_size=100)
+    files = [word for name in ("real", "synthetic", "holdout") for word in (f"--{name}", name)]
+    files[1::2] = [f"{name}.parquet" for name in files[1::2]]
+    code, out, err = run("evaluate", *files, "--report", "r.html", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told == json.loads((tmp_path / "r.json").read_text())
+    here = synthray.evaluate(
+        *(str(tmp_path / f) for f in files[1:4:2]), holdout=str(tmp_path / files[5])
+    )
+    assert told["scores"] == report_json(here)["scores"]
+    assert "<h2>Privacy</h2>" in (tmp_path / "r.html").read_text()
+
+
+def test_an_output_of_another_dataset_is_left_as_it_is(
+    folder: Path, first: Finished, cluster: None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = times(folder / "out")
+    code, out, err = run("run", "c.yaml", "generate.rows=99")
+    assert (code, out) == (1, "")
+    assert "already belongs to another dataset: rows = 1500 there, 99 here" in err
+    assert "Traceback" not in err
     assert times(folder / "out") == before
 
 
-def test_an_artifact_is_adapted_to_new_data(folder: Path, first: Finished) -> None:
+def test_an_artifact_is_adapted_to_new_data(
+    folder: Path, first: Finished, cluster: None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     tiny.class_folders(folder / "more", ("dog", "fox"), each=40)
     tree = {"data": {"source": "more"}, "output": "adapted", **TINY}
     (folder / "more.yaml").write_text(yaml.safe_dump(tree))
-    base = str(folder / "out" / "artifact")
-    done = Finished(folder, "adapt", "more.yaml", "--base", base, "--json")
-    assert done.code == 0, done.err
-    assert done.left == []
+    code, out, err = run("adapt", "more.yaml", "--base", folder / "out" / "artifact", "--json")
+    assert code == 0, err
     manifest = json.loads((folder / "adapted" / "artifact" / "artifact.json").read_text())
-    assert json.loads(done.out)["digest"] == manifest["digest"]
+    assert json.loads(out)["digest"] == manifest["digest"]
     assert manifest["model"]["name"] == "adgan"
     assert manifest["card"]["adapted"]["share"] <= 0.03
-    made = Finished(folder, "generate", "more.yaml")
-    assert made.code == 0, made.err
+    code, _, err = run("generate", "more.yaml")
+    assert code == 0, err
     table = ds.dataset(folder / "adapted" / "synthetic" / "data").to_table()
     assert len(table) == 1500
     assert set(table["label"].to_pylist()) == {"dog", "fox"}
 
 
-def test_an_artifact_is_generated_from_without_a_config(folder: Path, first: Finished) -> None:
+def test_an_artifact_is_generated_from_without_a_config(
+    folder: Path, first: Finished, cluster: None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     words = ("--artifact", "out/artifact", "--rows", "1500", "--seed", "5", "--out", "copy")
-    done = Finished(folder, "generate", *words, "generate.shard_rows=1024", "--json")
-    assert (done.code, done.left) == (0, []), done.err
-    assert json.loads(done.out)["rows"] == 1500
+    code, out, err = run("generate", *words, "generate.shard_rows=1024", "--json")
+    assert code == 0, err
+    assert json.loads(out)["rows"] == 1500
     for name in ("part-000000.parquet", "part-000001.parquet"):
         ours, theirs = (folder / place / "data" / name for place in ("copy", "out/synthetic"))
         assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_from_parquet_of_numbers_to_a_dataset(
+    cluster: None, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def synthray(*words: str) -> str:
+        code, out, err = run(*words)
+        assert code == 0, err
+        return out + err
+
+    pq.write_table(tiny.ring(200), tmp_path / "ring.parquet", row_group_size=50)
+    synthray("init", "ring.parquet", "-o", "ring.yaml")
+    few = [f"train.{name}={value}" for name, value in TINY["train"].items()]
+    settings = (*few, "model.name=rpgan", "data.conditions=[mode]", "output=out")
+    told = synthray("train", "ring.yaml", *settings)
+    assert f"encoded to (3,), {200 * 3 * 4 / 1e9:.3g} GB" in told
+    words = ("--artifact", "out/artifact", "--start", "1000", "--count", "40", "--out", "s.parquet")
+    synthray("rows", *words)
+    slice_ = pq.read_table(tmp_path / "s.parquet").replace_schema_metadata(None)
+    assert slice_.num_rows == 40 and slice_.schema.equals(tiny.ring().schema)
+    synthray("generate", "ring.yaml", *settings, "generate.rows=1500")
+    rows = ds.dataset(tmp_path / "out/synthetic/data").to_table().replace_schema_metadata(None)
+    assert rows.num_rows == 1500 and slice_.equals(rows.slice(1000, 40))

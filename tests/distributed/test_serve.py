@@ -21,6 +21,7 @@ import ray
 import torch
 import yaml
 from PIL import Image
+from ports import free_ports
 from ray.serve.schema import ServeDeploySchema
 
 from synthray import artifact as artifacts
@@ -35,14 +36,8 @@ from synthray.distributed.serve import running_endpoint
 from synthray.errors import ArtifactError, ClusterError, NotFoundError, UsageError
 from synthray.sampling.virtual import VirtualDataset
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 TOKEN = "a-token-for-tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +85,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def settings() -> ServeConfig:
     return ServeConfig(
-        port=free_port(),
+        port=free_ports(1)[0],
         cpus_per_replica=0.5,
         max_rows=100_000,
         stall_seconds=5,
@@ -134,7 +129,7 @@ def serve_processes() -> list[str]:
 
 
 def check_that_serve_has_ended() -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while (left := serve_processes()) and time.monotonic() < end:
         time.sleep(0.1)  # an actor that was ended takes a moment to be gone
     assert not left
@@ -161,7 +156,7 @@ def test_a_corrupt_or_missing_artifact_is_told(
     shutil.copytree(artifact_uri, copy)
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    settings = ServeConfig(port=free_port())
+    settings = ServeConfig(port=free_ports(1)[0])
     for uri, error in [(copy, ArtifactError), (tmp_path / "none", NotFoundError)]:
         with pytest.raises(error), running_endpoint({"digits": str(uri)}, settings):
             pass
@@ -169,7 +164,7 @@ def test_a_corrupt_or_missing_artifact_is_told(
 
 
 def test_a_replica_that_finds_no_cpu_is_told(cluster: None, artifact_uri: str) -> None:
-    settings = ServeConfig(port=free_port(), cpus_per_replica=99, start_seconds=3)
+    settings = ServeConfig(port=free_ports(1)[0], cpus_per_replica=99, start_seconds=3)
     with (
         pytest.raises(ClusterError, match="not running after 3 seconds"),
         running_endpoint({"digits": artifact_uri}, settings),

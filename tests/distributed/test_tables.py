@@ -29,9 +29,10 @@ from synthray.errors import ConfigError, SchemaError
 from synthray.sampling.dataset import as_stored, shard_bytes
 from synthray.sampling.virtual import VirtualDataset
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 RATE = "model.params.optimizer.lr"
 CHECKED = {"range": {"column": "age", "min": 18, "max": 59}}
+WISHES = {"where": {"plan": "c", "member": True}, "balance": {"sex": {"M": 0.5}}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,9 +72,33 @@ def quiet(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all stages leave that two workers ran, the table streaming through Ray Data."""
     output = tmp_path_factory.mktemp("trained")
-    train(settings(source, output), say=quiet)
+    changes = {f"generate.{name}": wish for name, wish in WISHES.items()}
+    two = {"data.stream": "always", "cluster.workers": 2}
+    config = settings(source, output, **changes, **two)
+    opened = pipeline.check_run(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "open_data", lambda *_: pytest.fail("opened a second time"))
+        said: list[str] = []
+        patch.setattr(Screen, "say", lambda _, line: said.append(line))
+        pipeline.run_all(config, Screen(), opened)
+    assert any("streams through Ray Data" in line for line in said)
     return output
+
+
+def test_every_stage_in_order_and_the_endpoint_gives_the_rows_of_the_shards(trained: Path) -> None:
+    served = pa.ipc.open_stream(io.BytesIO((trained / "served.arrow").read_bytes())).read_all()
+    artifact = Artifact.load(str(trained / "artifact"))
+    assert artifact.card["steps"] == 12
+    assert served.equals(VirtualDataset(artifact, 5, **WISHES).rows(0, 2048))
+    written = ds.dataset(trained / "synthetic" / "data").to_table()
+    assert as_stored(written.slice(0, 2048)).equals(as_stored(served)) and len(written) == 2500
+    report = json.loads((trained / "report.json").read_text())
+    card = (trained / "synthetic" / "README.md").read_text()
+    assert all(f"| {name} |" in card for name in report["scores"]) and report["scores"]
+    assert "Not evaluated" not in card and "| `18 <= age <= 59` | 0 |" in card
+    assert (trained / "report.html").stat().st_size > 10_000
 
 
 def test_the_schema_is_inferred_on_the_cluster_and_is_that_of_one_process(
@@ -119,15 +144,6 @@ def test_too_few_ids_are_told_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_table_that_streams_trains(source: str, tmp_path: Path) -> None:
-    said: list[str] = []
-    config = settings(source, tmp_path, **{"data.stream": "always", "cluster.workers": 2})
-    train(config, say=said.append)
-    assert any("streams through Ray Data" in line for line in said)
-    artifact = Artifact.load(str(tmp_path / "artifact"))
-    assert artifact.card["steps"] == 12 and len(VirtualDataset(artifact).rows(0, 9)) == 9
-
-
 def test_workers_train_with_differential_privacy(source: str, tmp_path: Path) -> None:
     private = {"train.privacy": {"epsilon": 3}, "data.rare": 10, "data.conditions": []}
     said: list[str] = []
@@ -152,24 +168,3 @@ def test_settings_are_searched_on_a_table(source: str, tmp_path: Path) -> None:
     # The first trial is that of the config itself.
     assert [RATE in row.lineage.settings for row in found.trials].count(True) == 1
     assert (tmp_path / "tune/best.yaml").exists()
-
-
-def test_every_stage_in_order_and_the_endpoint_gives_the_rows_of_the_shards(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wishes = {"where": {"plan": "c", "member": True}, "balance": {"sex": {"M": 0.5}}}
-    changes = {f"generate.{name}": wish for name, wish in wishes.items()}
-    config = settings(source, tmp_path, **changes)
-    opened = pipeline.check_run(config)
-    monkeypatch.setattr(training, "open_data", lambda *_: pytest.fail("opened a second time"))
-    pipeline.run_all(config, Screen(), opened)
-    served = pa.ipc.open_stream(io.BytesIO((tmp_path / "served.arrow").read_bytes())).read_all()
-    artifact = Artifact.load(str(tmp_path / "artifact"))
-    assert served.equals(VirtualDataset(artifact, 5, **wishes).rows(0, 2048))
-    written = ds.dataset(tmp_path / "synthetic" / "data").to_table()
-    assert as_stored(written.slice(0, 2048)).equals(as_stored(served)) and len(written) == 2500
-    report = json.loads((tmp_path / "report.json").read_text())
-    card = (tmp_path / "synthetic" / "README.md").read_text()
-    assert all(f"| {name} |" in card for name in report["scores"]) and report["scores"]
-    assert "Not evaluated" not in card and "| `18 <= age <= 59` | 0 |" in card
-    assert (tmp_path / "report.html").stat().st_size > 10_000

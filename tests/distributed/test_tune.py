@@ -26,7 +26,7 @@ from synthray.distributed.tune import tune
 from synthray.errors import ConfigError, OutputTakenError, TrainingError
 from synthray.tuning.report import Tuning
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(360)
 RATE = "model.params.generator.lr"
 HOPELESS, GOOD = 1e-9, 2e-3
 MARK = "SYNTHRAY_TEST_RUN"
@@ -126,7 +126,7 @@ def test_population_based_training_copies_the_best_and_its_schedule_is_replayed(
         scheduler="pbt",
         trials=3,
         seeds=1,
-        fresh_seeds=2,
+        fresh_seeds=1,
         perturb_every=100,
         space={RATE: {"low": HOPELESS, "high": GOOD, "log": True}},
     )
@@ -134,7 +134,7 @@ def test_population_based_training_copies_the_best_and_its_schedule_is_replayed(
     assert [row.number for row in found.trials] == [0, 1, 2]
     # A trial that lagged went on as a copy of a better one, with the rate varied.
     assert any(row.lineage.schedule for row in found.trials)
-    assert [seed.seed for seed in found.fresh] == [1, 2]
+    assert [seed.seed for seed in found.fresh] == [1]
     assert all(seed.step == 300 for seed in found.fresh)
     best = configs.load(str(tmp_path / "tune" / "best.yaml"))
     assert list(best.train.schedule) == found.best.lineage.schedule
@@ -168,7 +168,7 @@ def test_a_driver_that_is_killed_goes_on_with_what_it_had(
     cluster: None, source: Path, s3_bucket: str, tmp_path: Path
 ) -> None:
     """On S3; and the trials end as if nothing had happened."""
-    search = {"search": "random", "scheduler": "none"}
+    search = {"search": "random", "scheduler": "none", "trials": 2}
     undisturbed = tune(settings(source, tmp_path / "whole", **search), say=quiet)
     config, output = tmp_path / "config.yaml", f"{s3_bucket}/search"
     config.write_text(configs.dump(settings(source, output, **search)))
@@ -184,10 +184,10 @@ def test_a_driver_that_is_killed_goes_on_with_what_it_had(
             assert any(line.startswith("trial ") for line in driver.stderr)
             driver.kill()
         end_all(mark)
-        until(lambda: not marked(mark), 20)
+        until(lambda: not marked(mark), 60)
         assert not storage.exists(f"{output}/tune/best.yaml")
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=180, check=False
+            command, env=environment, capture_output=True, text=True, timeout=240, check=False
         )
     finally:
         end_all(mark)
