@@ -67,10 +67,16 @@ def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Co
 
 
 def _cross_checks(config: Config) -> Iterable[str]:
-    if config.train.batch_size % config.cluster.workers:
+    cluster = config.cluster
+    if config.train.batch_size < cluster.workers:
         yield (
-            f"train.batch_size: {config.train.batch_size} rows do not divide among "
-            f"cluster.workers = {config.cluster.workers}; use a multiple"
+            f"train.batch_size: {config.train.batch_size} rows are fewer than cluster.workers = "
+            f"{cluster.workers}; every worker needs one"
+        )
+    if (cluster.min_workers or 0) > cluster.workers:
+        yield (
+            f"cluster.min_workers: {cluster.min_workers} exceeds cluster.workers = "
+            f"{cluster.workers}, the most that train together"
         )
     for key, uri in (("output", config.output), ("data.source", config.data.source)):
         try:
