@@ -91,7 +91,8 @@ def test_an_unknown_key_gets_the_nearest_or_all_known_ones(override: str, hint: 
         ("generate.where={label: null}", "generate.where.label: must be text, a number, true"),
         ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
         ("generate.where=label", "generate.where: must be a section with keys of its own"),
-        ("cluster.workers=3", "train.batch_size: 256 rows do not divide among cluster.workers = 3"),
+        ("cluster.workers=257", "train.batch_size: 256 rows are fewer than cluster.workers = 257"),
+        ("cluster.min_workers=2", "cluster.min_workers: 2 exceeds cluster.workers = 1"),
         ("evaluate.features=inception", "evaluate.weights: missing;"),
     ],
 )
