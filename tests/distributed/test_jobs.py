@@ -23,7 +23,7 @@ import yaml
 from processes import marked, until
 from ray.job_submission import JobSubmissionClient
 
-from synthray.distributed.submit import JOBS as STAGES
+from synthray.distributed.submit import STAGES
 
 pytestmark = pytest.mark.timeout(300)
 
