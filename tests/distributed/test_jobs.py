@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mortal
 import pytest
 import tiny
 import yaml
@@ -71,7 +72,10 @@ class Head:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(__file__).parent),
+            mortal.FOLDER: str(self.orders),
         }
+        self.orders.mkdir()
         self.url = f"http://127.0.0.1:{self.ports['--dashboard-port']}"
         self.log = self.place / "head.log"
         words = [f"{name}={port}" for name, port in self.ports.items()]
@@ -86,6 +90,11 @@ class Head:
             )
 
     @property
+    def orders(self) -> Path:
+        """What the family `Mortal` obeys."""
+        return self.place / "orders"
+
+    @property
     def client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self.url, headers={"Authorization": f"Bearer {TOKEN}"})
 
@@ -96,7 +105,7 @@ class Head:
             assert self.process.poll() is None, self.log.read_text()
             try:
                 self.client.list_jobs()
-            except (ConnectionError, RuntimeError):
+            except (OSError, RuntimeError):
                 return False
             return "Ray runtime started" in self.log.read_text()
 
@@ -271,6 +280,62 @@ def test_submit_without_waiting_gives_the_job(head: Head, folder: Path) -> None:
     code, out, err = submit(head, folder, "train", "config.yaml", *words)
     assert (code, err) == (0, f"submitted {out.strip()}\n")
     until(lambda: ended(head, out.strip()), 60)
+
+
+def jobs(head: Head, folder: Path, *words: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "synthray", "jobs", *words, "--address", head.url]
+    return run(head, *command, cwd=folder)
+
+
+MORTAL = {
+    "model": "{name: mortal:Mortal, params: {latent_dim: 4, generator_widths: [8], "
+    "critic_widths: [8]}}",
+    "train": "{steps: 30, batch_size: 16, eval_every: 30, checkpoint_every: 30}",
+    "output": "stopped",
+    "cluster.runtime": "image",
+}
+
+
+def test_a_stopped_training_leaves_a_checkpoint_and_submitted_again_goes_on(
+    head: Head, folder: Path
+) -> None:
+    """On what the cluster has installed: nothing is uploaded."""
+    (head.orders / "nap").write_text("0.3")
+    settings = [f"{key}={value}" for key, value in MORTAL.items()]
+    words = ["train", "config.yaml", "--address", head.url, *settings]
+    code, out, err = submit(head, folder, *words, "--no-wait")
+    assert code == 0, err
+    first = out.strip()
+    assert first.startswith("train-stopped-") and first.endswith("-1")
+    until(lambda: ended(head, first) or (head.orders / "starts").exists(), 120)
+    code, out, err = submit(head, folder, *words, "--no-wait")
+    assert (code, out) == (0, f"{first}\n")
+    assert "is running already: attached to it" in err
+    code, out, err = submit(head, folder, *words, "train.steps=31", "--no-wait")
+    assert (code, out) == (1, "")
+    assert f"{first} is running" in err and "other settings" in err
+    code, out, err = jobs(head, folder, "stop", first)
+    assert (code, out) == (0, "STOPPED\n"), err
+    (saved,) = (folder / "stopped" / "checkpoints").glob("step-*.safetensors")
+    step = int(saved.name[5:14])
+    assert 0 < step < 30
+    assert f"left a checkpoint of step {step}" in err
+    (head.orders / "nap").unlink()
+    code, out, err = submit(head, folder, *words)
+    assert code == 0, err
+    assert out.strip() == first[:-1] + "2"
+    assert f"going on from the checkpoint of step {step}" in err
+    code, out, _ = jobs(head, folder, "list", "--json")
+    found = {job["job"]: job["status"] for job in json.loads(out)}
+    assert (code, found[first], found[first[:-1] + "2"]) == (0, "STOPPED", "SUCCEEDED")
+    assert set(head.client.get_job_info(first).runtime_env) == {"env_vars"}
+
+
+def test_a_job_that_there_is_not_is_told(head: Head, folder: Path) -> None:
+    for command in ("status", "logs", "stop"):
+        code, out, err = jobs(head, folder, command, "no-such-job")
+        assert (code, out) == (2, "")
+        assert "job no-such-job is unknown" in err
 
 
 def test_a_wrong_token_or_address_is_told(head: Head, folder: Path) -> None:

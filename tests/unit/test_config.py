@@ -175,6 +175,19 @@ def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
     assert isinstance(e.value.__cause__, NotFoundError)
 
 
+def test_a_config_is_read_from_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_RUN", "data: {source: real/}\noutput: s3://a-bucket/b\n")
+    assert load("env:MY_RUN", ["train.steps=7"]).output == "s3://a-bucket/b"
+    with pytest.raises(ConfigError, match="the variable OTHER of env:OTHER is not set"):
+        load("env:OTHER")
+
+
+def test_training_goes_on_with_the_workers_that_there_are_where_it_may() -> None:
+    assert list(parse(MINIMAL, ["cluster.workers=4"]).cluster.crews) == [4]
+    elastic = parse(MINIMAL, ["cluster.workers=4", "cluster.min_workers=2"]).cluster
+    assert list(elastic.crews) == [2, 3, 4]
+
+
 def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     uri = write(tmp_path / "c.yaml", "output: Köln".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"c\.yaml is not UTF-8 text"):
