@@ -210,6 +210,10 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(
     for change, text in [
         ({"train.batch_size": 512}, "512 exceeds the 200 rows"),
         ({"train.batch_size": 512, "data.stream": "always"}, "512 exceeds the 200 rows"),
+        (
+            {"cluster.workers": 3, "cluster.min_workers": 2, "data.stream": "always"},
+            "32 rows do not divide among 3 workers; .*\n.*use a multiple of 6",
+        ),
         ({"model": "{name: vae}"}, "vae does not model conditions"),
         ({"model.params.dropuot": 0.1}, "did you mean 'dropout'"),
     ]:
