@@ -21,7 +21,7 @@ import mortal
 import pytest
 import tiny
 import yaml
-from processes import marked, until
+from processes import marked, until, with_path
 from ray.job_submission import JobSubmissionClient
 
 from synthray.distributed.submit import STAGES
@@ -72,7 +72,7 @@ class Head:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": with_path(Path(__file__).parent),
             mortal.FOLDER: str(self.orders),
         }
         self.orders.mkdir()
@@ -290,7 +290,7 @@ def jobs(head: Head, folder: Path, *words: str) -> tuple[int, str, str]:
 MORTAL = {
     "model": "{name: mortal:Mortal, params: {latent_dim: 4, generator_widths: [8], "
     "critic_widths: [8]}}",
-    "train": "{steps: 30, batch_size: 16, eval_every: 30, checkpoint_every: 30}",
+    "train": "{steps: 60, batch_size: 16, eval_every: 60, checkpoint_every: 60}",
     "output": "stopped",
     "cluster.runtime": "image",
 }
@@ -300,7 +300,7 @@ def test_a_stopped_training_leaves_a_checkpoint_and_submitted_again_goes_on(
     head: Head, folder: Path
 ) -> None:
     """On what the cluster has installed: nothing is uploaded."""
-    (head.orders / "nap").write_text("0.3")
+    (head.orders / "nap").write_text("2")
     settings = [f"{key}={value}" for key, value in MORTAL.items()]
     words = ["train", "config.yaml", "--address", head.url, *settings]
     code, out, err = submit(head, folder, *words, "--no-wait")
@@ -311,14 +311,14 @@ def test_a_stopped_training_leaves_a_checkpoint_and_submitted_again_goes_on(
     code, out, err = submit(head, folder, *words, "--no-wait")
     assert (code, out) == (0, f"{first}\n")
     assert "is running already: attached to it" in err
-    code, out, err = submit(head, folder, *words, "train.steps=31", "--no-wait")
+    code, out, err = submit(head, folder, *words, "train.steps=61", "--no-wait")
     assert (code, out) == (1, "")
     assert f"{first} is running" in err and "other settings" in err
     code, out, err = jobs(head, folder, "stop", first)
     assert (code, out) == (0, "STOPPED\n"), err
     (saved,) = (folder / "stopped" / "checkpoints").glob("step-*.safetensors")
     step = int(saved.name[5:14])
-    assert 0 < step < 30
+    assert 0 < step < 60
     assert f"left a checkpoint of step {step}" in err
     (head.orders / "nap").unlink()
     code, out, err = submit(head, folder, *words)
