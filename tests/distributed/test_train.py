@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -351,6 +352,9 @@ def test_a_command_that_is_asked_to_end_goes_in_order(
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number
+    saved = re.search(r"left a checkpoint of step (\d+)", told)
+    assert saved, told
+    assert (driver.output / "checkpoints" / f"step-{int(saved[1]):09d}.safetensors").exists()
     assert "interrupted; the same command goes on" in told
     assert "Traceback" not in told
     driver.assert_nothing_left()
