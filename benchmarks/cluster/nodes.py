@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 import ray._private.utils
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
@@ -38,10 +39,11 @@ class Nodes:
 
     def warn(self, node: Any, seconds: float) -> None:
         """What a cloud says before it takes a spot node back."""
-        client = ray._raylet.GcsClient(address=self.address)
+        client = GcsClient(address=self.address)
+        reason: Any = autoscaler_pb2
         taken, why = client.drain_node(
             node.node_id,
-            autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
+            reason.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
             "taken back",
             int((time.time() + seconds) * 1000),
         )

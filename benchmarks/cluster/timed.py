@@ -71,7 +71,7 @@ class Timed(DCGAN):
             return
         if self._clocks is None:  # the first step is not counted
             self._clocks = clocks = Clocks()
-            engine.average = clocks.timed("gradients' all-reduce", engine.average)  # type: ignore[attr-defined]
+            engine.average = clocks.timed("gradients' all-reduce", engine.average)
             norm.dist = _Reduced(clocks)  # type: ignore[assignment]
             for name in ("normal", "uniform"):
                 drawn = clocks.timed("random numbers", getattr(BatchRandom, name))
