@@ -133,6 +133,11 @@ def save_trained(
         "fingerprint": fingerprint,
         "left_out": list(left_out),
     }
+    if len(outcome.crew) > 1:
+        card["workers"] = {
+            "from_step": {str(step): workers for step, workers in outcome.crew},
+            "exact": False,
+        }
     if outcome.privacy is not None:
         card["privacy"] = outcome.privacy
     if isinstance(engine.model, AdGAN):

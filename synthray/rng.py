@@ -53,24 +53,38 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 class Rows:
     """The rows that this process holds of a batch that is drawn as a whole.
 
-    ``Rows(256, 128, 256)`` is the second half of a batch of 256.
+    ``Rows(256, 128, 256, 2)`` is the second half of a batch of 256, of which another worker holds
+    the first.
     """
 
     total: int
     start: int
     stop: int
+    workers: int = 1
 
     @classmethod
     def all(cls, total: int) -> Rows:
         return cls(total, 0, total)
 
     @classmethod
-    def share(cls, total: int, rank: int, workers: int) -> Rows:
-        """The share of worker ``rank`` of ``workers``; shares are equal, in order of rank."""
-        if total % workers:
-            raise ValueError(f"{total} rows do not divide among {workers} workers")
-        size = total // workers
-        return cls(total, rank * size, (rank + 1) * size)
+    def share(cls, total: int, rank: int, workers: int, together: int = 1) -> Rows:
+        """The share of worker ``rank`` of ``workers``; shares are in order of rank, and where they
+        cannot be equal, the first ones are larger by ``together``.
+
+        Args:
+            together: every share is a multiple of it.
+        """
+        if total % together or total < workers * together:
+            raise ValueError(f"{total} rows make no {workers} shares of multiples of {together}")
+        size, rest = divmod(total // together, workers)
+        start = rank * size + min(rank, rest)
+        stop = start + size + (rank < rest)
+        return cls(total, start * together, stop * together, workers)
+
+    @property
+    def weight(self) -> float:
+        """What a mean over these rows counts in the workers' mean: 1 where shares are equal."""
+        return len(self) * self.workers / self.total
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def with_path(folder: Path) -> str:
+    """PYTHONPATH with another folder, for processes that are to find modules of tests."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def own_processes(name: str) -> list[int]:
     """The descendants of this process whose command line begins so."""
     parents, names = {}, {}

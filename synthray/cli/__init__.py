@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from synthray.cli import learning, using, whole
+from synthray.cli import jobs, learning, using, whole
 from synthray.cli.shared import app, screen
 from synthray.errors import SynthRayError
 from synthray.version import __version__
 
-__all__ = ["app", "learning", "main", "using", "whole"]
+__all__ = ["app", "jobs", "learning", "main", "using", "whole"]
 
 
 def main() -> None:

@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 screen = Screen()
 
-ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file, local or s3://")]
+ConfigPath = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="YAML file, local or s3://, or env:NAME")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="such as train.steps=100")
 ]

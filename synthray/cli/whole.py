@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from synthray import models
+from synthray.cli.jobs import Dashboard
 from synthray.cli.shared import (
     Address,
     ConfigPath,
@@ -38,12 +39,14 @@ def submit(
         str, typer.Argument(help="train, tune, adapt, generate, evaluate, serve, pipeline")
     ],
     config: ConfigPath,
-    address: Annotated[str, typer.Option(help="the cluster's dashboard, http://HOST:8265")],
+    address: Dashboard,
     overrides: Overrides = None,
     base: Annotated[str | None, typer.Option(help="with adapt: the artifact to adapt")] = None,
     wait: Annotated[bool, typer.Option(help="follow the log until the job ends")] = True,
 ) -> None:
-    """Submit a stage to a Ray cluster as a job; the same as `ray job submit -- python jobs/…`."""
+    """Submit a stage to a Ray cluster as a job, or attach to the one that runs; an interrupted one
+    goes on.
+    """
     settings = load(config, overrides, None)
     print(on_ray("submit").submit_job(stage, settings, address, wait, screen.say, base))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,19 +16,22 @@ from synthray.config.problems import config_error, explain
 from synthray.config.sections import Config
 from synthray.errors import ConfigError, NotFoundError, UsageError
 
+VARIABLE = "env:"
+"""Before the name of an environment variable that holds a config."""
+
 
 def load(uri: str, overrides: Sequence[str] = ()) -> Config:
     """Read a config file and apply ``key=value`` overrides.
 
     Args:
-        uri: a YAML file, local or s3://.
+        uri: a YAML file, local or s3://; or env:NAME, the YAML text in that environment variable.
         overrides: such as ``train.steps=100``; the value is read as YAML.
 
     Raises:
         ConfigError: every problem of the file and of the overrides, in one message.
     """
     try:
-        text = storage.read_bytes(uri).decode()
+        text = _text(uri)
     except NotFoundError as error:
         raise ConfigError(
             f"config file {uri} does not exist", "write one with: synthray init SOURCE"
@@ -39,6 +43,16 @@ def load(uri: str, overrides: Sequence[str] = ()) -> Config:
     except yaml.YAMLError as error:
         raise ConfigError(f"{uri} is not valid YAML: {error}", "correct the line named") from error
     return parse(tree, overrides, where=uri)
+
+
+def _text(uri: str) -> str:
+    """Raises: StorageError, UnicodeDecodeError; ConfigError: no such variable."""
+    if not uri.startswith(VARIABLE):
+        return storage.read_bytes(uri).decode()
+    name = uri.removeprefix(VARIABLE)
+    if name not in os.environ:
+        raise ConfigError(f"the variable {name} of {uri} is not set", "set it to the config's text")
+    return os.environ[name]
 
 
 def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Config:
@@ -67,10 +81,16 @@ def parse(tree: Any, overrides: Sequence[str] = (), where: str = "config") -> Co
 
 
 def _cross_checks(config: Config) -> Iterable[str]:
-    if config.train.batch_size % config.cluster.workers:
+    cluster = config.cluster
+    if config.train.batch_size < cluster.workers:
         yield (
-            f"train.batch_size: {config.train.batch_size} rows do not divide among "
-            f"cluster.workers = {config.cluster.workers}; use a multiple"
+            f"train.batch_size: {config.train.batch_size} rows are fewer than cluster.workers = "
+            f"{cluster.workers}; every worker needs one"
+        )
+    if (cluster.min_workers or 0) > cluster.workers:
+        yield (
+            f"cluster.min_workers: {cluster.min_workers} exceeds cluster.workers = "
+            f"{cluster.workers}, the most that train together"
         )
     for key, uri in (("output", config.output), ("data.source", config.data.source)):
         try:

@@ -118,9 +118,20 @@ class ClusterConfig(Strict):
     """The workers of training, generation and evaluation."""
 
     workers: int = Field(1, ge=1, description="processes that train together")
+    min_workers: int | None = Field(
+        None, ge=1, description="train with as few while there are no more; see docs/elastic.md"
+    )
     cpus_per_worker: int = Field(1, ge=1, description="threads of each")
     gpus_per_worker: float = Field(0, ge=0)
     address: str | None = Field(None, description="a running cluster; none: a local one")
+    runtime: Literal["checkout", "image"] = Field(
+        "checkout", description="submitted jobs run this package, or the one in the cluster's image"
+    )
+
+    @property
+    def crews(self) -> range:
+        """The numbers of workers that training may go on with."""
+        return range(self.min_workers or self.workers, self.workers + 1)
 
     @property
     def replicas(self) -> int:

@@ -44,17 +44,23 @@ class MemoryBatches:
     Args:
         data: all rows; every worker holds (a view of) the same.
         batch_size: global rows per step.
-        rank, workers: which share of each batch this worker takes.
+        rank, workers, together: which share of each batch this worker takes; see `Rows.share`.
     """
 
     exact = True
 
     def __init__(
-        self, data: Encoded, batch_size: int, seed: int, rank: int = 0, workers: int = 1
+        self,
+        data: Encoded,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        workers: int = 1,
+        together: int = 1,
     ) -> None:
         check_size(len(data), batch_size)
         self.data, self.seed = data, seed
-        self.rows = Rows.share(batch_size, rank, workers)
+        self.rows = Rows.share(batch_size, rank, workers, together)
         self.per_epoch = len(data) // batch_size
 
     def start_at(self, step: int) -> Iterator[Encoded]:
@@ -93,12 +99,14 @@ class PoissonBatches:
             yield Encoded(self.data.x[index], self.data.cond[index])
 
 
-def in_memory(config: Config, data: Encoded, rank: int = 0, workers: int = 1) -> Batches:
+def in_memory(
+    config: Config, data: Encoded, rank: int = 0, workers: int = 1, together: int = 1
+) -> Batches:
     """A config's batches of data that fits in memory: secret ones where its training is private."""
     size = config.train.batch_size
     if config.train.privacy is not None:
         return PoissonBatches(data, size, rank, workers)
-    return MemoryBatches(data, size, config.seed, rank, workers)
+    return MemoryBatches(data, size, config.seed, rank, workers, together)
 
 
 def poisson_sample(rows: int, rate: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray.errors import SynthRayError
 
@@ -28,12 +29,25 @@ class FirstError:
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Board(FirstError):
-    """The newest progress, lines to say, and the first error."""
+    """The newest progress, lines to say, the first error; and whether to stop."""
 
     def __init__(self) -> None:
         super().__init__()
         self._progress: Any = None
         self._lines: list[str] = []
+        self._at_work = self._stopping = False
+
+    def begin(self) -> None:
+        """The workers are there, and hear from now on."""
+        self._at_work = True
+
+    def stop(self) -> bool:
+        """Ask the workers to leave a checkpoint and end; gives whether there are any."""
+        self._stopping = True
+        return self._at_work
+
+    def stopping(self) -> bool:
+        return self._stopping
 
     def tell(self, line: str) -> None:
         self._lines.append(line)
@@ -47,6 +61,12 @@ class Board(FirstError):
 
     def progress(self) -> Any:
         return self._progress
+
+
+def new_board() -> Any:
+    """A board on the driver's node: it is lost when the driver is, and with no other node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return Board.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import shlex
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-
-import requests
-from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+from typing import Any
 
 from synthray import config as configs
 from synthray import storage
 from synthray.config import Config
-from synthray.distributed.cluster import first_line
-from synthray.errors import ClusterError, GateError, SynthRayError, UsageError
+from synthray.distributed.jobs import OUTPUT, SETTINGS, STAGE, Jobs, name_of
+from synthray.errors import ClusterError, UsageError
 
-JOBS = {
+STAGES = {
     "train": "train",
     "tune": "tune",
     "adapt": "adapt",
@@ -31,7 +25,12 @@ JOBS = {
 }
 """The command behind each stage."""
 PACKAGE = Path(__file__).parents[1]
-POLL_SECONDS = 1.0
+CONFIG = "SYNTHRAY_CONFIG"
+"""The variable in which the config travels: nothing has to be uploaded for it."""
+CONFIG_BYTES = 120_000
+"""A little less than what Linux takes in one variable."""
+STOP_SECONDS = 120
+"""Between a job's SIGTERM and its SIGKILL: Ray's own 3 s are too few for a checkpoint."""
 
 
 def submit_job(
@@ -44,47 +43,87 @@ def submit_job(
 ) -> str:
     """Submit ``python -m synthray`` for one stage; returns the job's id.
 
-    The package and the whole config travel with the job; the cluster's image has the dependencies;
-    source and output must be where every node reaches them.
+    Its id follows from the stage and the output. While such a job runs, submitting it again
+    attaches to it; after that, it is a new attempt, which goes on from what is there.
+
+    The whole config travels with the job. With ``cluster.runtime: checkout`` this package does too,
+    and the cluster's image has the dependencies; with ``image`` the image has the package. Source
+    and output must be where every node reaches them.
 
     Args:
+        wait: follow its log until it ends.
         base: the artifact to adapt; of the stage adapt alone.
 
     Raises:
         UsageError: no such stage; or the job found a config that cannot be.
         GateError: the job missed a quality gate.
-        ClusterError: the address does not answer, or the job failed.
+        ClusterError: the address does not answer, the job failed, or one with other settings runs.
     """
-    if stage not in JOBS:
-        raise UsageError(f"stage {stage!r} is unknown", f"use one of {', '.join(JOBS)}")
+    if stage not in STAGES:
+        raise UsageError(f"stage {stage!r} is unknown", f"use one of {', '.join(STAGES)}")
     if (base is not None) != (stage == "adapt"):
         raise UsageError(
             f"submit {stage}: --base is {'given' if base else 'missing'}",
             "the stage adapt takes --base ARTIFACT, and no other does",
         )
-    command = JOBS[stage]
+    command = f"python -m synthray {STAGES[stage]} env:{CONFIG}"
     if base is not None:
         command += f" --base {shlex.quote(storage.absolute(base))}"
     text = configs.dump(_for_job(config))
-    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with _answering(address):
-        client = JobSubmissionClient(address)
-        with tempfile.TemporaryDirectory(prefix="synthray-job-") as folder:
-            (Path(folder) / "config.yaml").write_text(text, encoding="utf-8")
-            job = client.submit_job(
-                entrypoint=f"python -m synthray {command} config.yaml",
-                runtime_env={"working_dir": folder, "py_modules": [str(PACKAGE)]},
-            )
-    say(f"submitted {job}")
+    about = {
+        STAGE: stage,
+        OUTPUT: config.output,
+        SETTINGS: hashlib.sha256(f"{command}\n{text}".encode()).hexdigest(),
+    }
+    jobs = Jobs(address)
+    job, attached = _submitted(jobs, command, _runtime(config, text), about)
+    say(f"{job} is running already: attached to it" if attached else f"submitted {job}")
     if wait:
         try:
-            with _answering(address):
-                _follow(client, job, say)
+            jobs.follow(job, say)
         except KeyboardInterrupt:
-            say(f"{job} goes on; to end it: ray job stop {job} --address {address}")
+            say(f"{job} goes on; to end it: synthray jobs stop {job} --address {address}")
             raise
     return job
+
+
+def _submitted(
+    jobs: Jobs, command: str, runtime: dict[str, Any], about: dict[str, str]
+) -> tuple[str, bool]:
+    """The job's id, and whether it was running already."""
+    name = name_of(about[STAGE], about[OUTPUT])
+    while True:
+        attempts = jobs.attempts(name)
+        last = attempts[-1] if attempts else None
+        if last is not None and not last.status.is_terminal():
+            if last.metadata.get(SETTINGS) != about[SETTINGS]:
+                raise ClusterError(
+                    f"{last.submission_id} is running: {about[STAGE]} of {about[OUTPUT]} with "
+                    "other settings",
+                    f"wait for it, choose another output, or end it: synthray jobs stop "
+                    f"{last.submission_id} --address {jobs.address}",
+                )
+            return last.submission_id, True
+        number = int(last.submission_id.rpartition("-")[2]) + 1 if last is not None else 1
+        if jobs.submit(f"{name}-{number}", command, runtime, about):
+            return f"{name}-{number}", False
+        # Somebody else was faster, and that one is to be looked at.
+
+
+def _runtime(config: Config, text: str) -> dict[str, Any]:
+    """Raises: UsageError: the config is too long to travel."""
+    if len(text.encode()) > CONFIG_BYTES:
+        raise UsageError(
+            f"the config has {len(text):,} characters, more than travel with a job",
+            "put it where the cluster reads it, and submit: ray job submit -- python -m synthray "
+            "STAGE s3://…/config.yaml",
+        )
+    runtime: dict[str, Any] = {
+        "env_vars": {CONFIG: text, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+    }
+    if config.cluster.runtime == "checkout":
+        runtime["py_modules"] = [str(PACKAGE)]
+    return runtime
 
 
 def _for_job(config: Config) -> Config:
@@ -102,45 +141,3 @@ def _for_job(config: Config) -> Config:
             "cluster": config.cluster.model_copy(update={"address": None}),
         }
     )
-
-
-@contextmanager
-def _answering(address: str) -> Iterator[None]:
-    try:
-        yield
-    except SynthRayError:
-        raise
-    except AuthenticationError as error:
-        raise ClusterError(
-            f"{address} refuses the token: {first_line(error)}",
-            "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token",
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError, requests.RequestException) as error:
-        raise ClusterError(
-            f"no Ray dashboard answers at {address}: {first_line(error)}",
-            "give the address of the cluster's dashboard, such as http://HOST:8265",
-        ) from error
-
-
-def _follow(client: JobSubmissionClient, job: str, say: Callable[[str], None]) -> None:
-    shown = 0
-    while True:
-        ended = client.get_job_status(job).is_terminal()
-        log = client.get_job_logs(job)
-        # A line that is not yet whole waits for its rest.
-        whole = len(log) if ended else log.rfind("\n") + 1
-        if whole > shown:
-            say(log[shown:whole].rstrip("\n"))
-            shown = whole
-        if ended:
-            break
-        time.sleep(POLL_SECONDS)
-    info = client.get_job_info(job)
-    if info.status != JobStatus.SUCCEEDED:
-        # The log has been shown; the message ends with it once more.
-        reason = (info.message or "").partition(", last available logs")[0]
-        kinds: dict[int | None, type[SynthRayError]] = {2: UsageError, 3: GateError}
-        raise kinds.get(info.driver_exit_code, ClusterError)(
-            f"job {job} ended as {info.status.value}: {reason}",
-            "mend what its log names; submitted again, it goes on from what is there",
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +18,19 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from synthray import artifact, storage
 from synthray.adapting import adopt_base, with_conditions
 from synthray.artifact import Artifact
-from synthray.config import Config
+from synthray.config import ClusterConfig, Config
 from synthray.data.batches import Batches, check_size, in_memory
 from synthray.data.codec import Codec, Encoded
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import Source
-from synthray.distributed.board import Board, watching
+from synthray.distributed.asked import Asked
+from synthray.distributed.board import new_board, watching
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
+from synthray.distributed.stopping import ending_in_order
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import ConfigError, NotFoundError, OutputTakenError, SynthRayError
-from synthray.models import check_params, coding
+from synthray.models import check_params, coding, rows_together
 from synthray.rng import Rows
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
@@ -37,6 +40,11 @@ from synthray.training.loop import train as train_loop
 from synthray.training.pictures import picture
 
 Show = Callable[[Any], None]
+RESIZE_SECONDS = 60.0
+"""How often an elastic training looks whether there is room for other workers."""
+START_SECONDS = 15
+"""How long an elastic training waits for processors that may be those of a dead node, before it
+asks anew how many there are. Ray's 60 s suit a fixed number of workers."""
 Opened = tuple[Source, Codec]
 """What `open_data` gives: a source, and its codec before the fit."""
 
@@ -88,10 +96,10 @@ def train(
     step = _store(config, name).newest_step()
     if step is not None:
         say(f"going on from the checkpoint of step {step:,}")
-    board = Board.remote()  # type: ignore[attr-defined]
+    board = new_board()
     unknown = tuple(left_out(source, codec))
     job = Job(config, codec, name, None if data is None else ray.put(data), board, unknown)
-    with watching(board, show, say):
+    with ending_in_order(board, say), watching(board, show, say):
         _fit(job, source)
     error = ray.get(board.error.remote())
     if error is not None:
@@ -120,6 +128,7 @@ def prepare(
     if omitted:
         say(f"left out, for they cannot be learned: {', '.join(omitted)}")
     check_size(spec.rows, config.train.batch_size)
+    check_shares(config, stream=False)
     check_model(with_conditions(config, codec), codec)
     gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
     stream = config.data.stream == "always" or (
@@ -131,9 +140,30 @@ def prepare(
             "samples, which train.privacy is accounted for",
             "set data.stream: never, or raise data.memory_gb",
         )
+    if stream:
+        check_shares(config, stream=True)
     where = "streams through Ray Data" if stream else "stays in memory"
     say(f"encoded to {spec.shape}, {gigabytes:.3g} GB: {where}")
     return source, codec, None if stream else encode_all(source, codec, cluster_map)
+
+
+def check_shares(config: Config, stream: bool) -> None:
+    """Raises: ConfigError: a batch that cannot be shared among the workers."""
+    size, crews = config.train.batch_size, config.cluster.crews
+    together = rows_together(config.model)
+    if size % together or size < together * crews[-1]:
+        raise ConfigError(
+            f"train.batch_size: {size} rows make no {crews[-1]} shares of multiples of {together}, "
+            f"which {config.model.name} takes its rows in",
+            f"make it a multiple of {together}, and at least {together * crews[-1]}",
+        )
+    odd = [workers for workers in crews if size % (workers * together)]
+    if stream and odd:
+        raise ConfigError(
+            f"train.batch_size: {size} rows do not divide among {odd[0]} workers; rows that stream "
+            "are dealt out in equal parts",
+            f"use a multiple of {math.lcm(*crews) * together}, or set data.stream: never",
+        )
 
 
 def _existing(config: Config, name: str) -> str | None:
@@ -164,19 +194,14 @@ def _store(config: Config, name: str) -> CheckpointStore:
 
 
 def _fit(job: Job, source: Source) -> None:
-    config, cluster = job.config, job.config.cluster
+    config = job.config
     place = config.place("checkpoints", "ray")
     filesystem, path = storage.filesystem(place)
-    resources = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     trainer = _Trainer(
         _worker,
         train_loop_config={"job": job},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=cluster.gpus_per_worker > 0,
-            resources_per_worker={k: v for k, v in resources.items() if v},
-        ),
+        scaling_config=_scaling(config.cluster),
         run_config=ray.train.RunConfig(
             # The name is the run's identity when the driver comes back.
             name=f"train-{job.fingerprint[:16]}",
@@ -184,7 +209,7 @@ def _fit(job: Job, source: Source) -> None:
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
         ),
-        torch_config=TorchConfig(backend=None if cluster.gpus_per_worker else "gloo"),
+        torch_config=TorchConfig(backend=None if config.cluster.gpus_per_worker else "gloo"),
         datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},
     )
     with unwrapped(ray.train.TrainingFailedError):
@@ -192,10 +217,24 @@ def _fit(job: Job, source: Source) -> None:
     storage.delete_tree(place)
 
 
+def _scaling(cluster: ClusterConfig) -> ray.train.ScalingConfig:
+    resources = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
+    settings: dict[str, Any] = {
+        "num_workers": cluster.workers,
+        "use_gpu": cluster.gpus_per_worker > 0,
+        "resources_per_worker": {k: v for k, v in resources.items() if v},
+    }
+    if len(cluster.crews) > 1:
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(START_SECONDS))
+        settings["num_workers"] = (cluster.crews[0], cluster.workers)
+        settings["elastic_resize_monitor_interval_s"] = RESIZE_SECONDS
+    return ray.train.ScalingConfig(**settings)
+
+
 def _worker(settings: dict[str, Any]) -> None:
     job: Job = settings["job"]
-    if ray.get(job.board.error.remote()) is not None:
-        return  # Trying again is no use; the driver raises what is on the board.
+    if ray.get(job.board.error.remote()) is not None or ray.get(job.board.stopping.remote()):
+        return  # Trying again is no use; the driver raises what is on the board, or ends.
     try:
         _train_here(job)
     except SynthRayError as error:
@@ -210,26 +249,33 @@ def _train_here(job: Job) -> None:
     torch.set_num_threads(config.cluster.cpus_per_worker)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = ray.train.torch.get_device() if config.cluster.gpus_per_worker else "cpu"
-    rows = Rows.share(config.train.batch_size, rank, workers)
+    together = rows_together(config.model)
+    rows = Rows.share(config.train.batch_size, rank, workers, together)
     engine = new_engine(config, job.codec, rows, device, prepare=adopt_base)
     store = _store(config, job.fingerprint)
     hooks = Hooks(
         on_progress=lambda progress: job.board.post.remote(progress),
         on_eval=lambda progress, engine: _on_eval(job, rank, progress, engine),
         on_event=lambda line: job.board.tell.remote(line),
+        ask=Asked(job.board, rank, elastic=len(config.cluster.crews) > 1),
     )
-    batches = _batches(job, rank, workers)
-    outcome = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
+    batches = _batches(job, rank, workers, together)
     if rank == 0:
+        job.board.begin.remote()
+    outcome = train_loop(engine, job.codec, batches, store, hooks, rank=rank)
+    if outcome.interrupted:
+        if rank == 0:
+            ray.get(job.board.tell.remote(f"left a checkpoint of step {engine.step:,}"))
+    elif rank == 0:
         left_out = job.left_out
         artifact.save_trained(config, engine, job.codec, outcome, job.fingerprint, left_out)
 
 
-def _batches(job: Job, rank: int, workers: int) -> Batches:
+def _batches(job: Job, rank: int, workers: int, together: int) -> Batches:
     config = job.config
     if job.data is None:
         return StreamBatches(config, ray.train.get_dataset_shard("train"), workers)
-    return in_memory(config, ray.get(job.data), rank, workers)
+    return in_memory(config, ray.get(job.data), rank, workers, together)
 
 
 def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:

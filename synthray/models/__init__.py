@@ -113,6 +113,11 @@ def check_params(config: ModelConfig) -> Any:
     return _checked(cls, _over_defaults(cls, config.params), f"family {config.name}")
 
 
+def rows_together(config: ModelConfig) -> int:
+    """How many rows the config's family needs together; see `GenerativeModel.together`."""
+    return family(config.name).together(check_params(config))
+
+
 def with_settings(model: GenerativeModel, settings: Mapping[str, Any], config: Any = None) -> Any:
     """A model's config with some settings changed, by dotted path: {"generator.lr": 1e-4}.
 

@@ -157,6 +157,15 @@ class GenerativeModel(nn.Module, ABC):
         """
         return None
 
+    @classmethod
+    def together(cls, config: Any) -> int:
+        """How many rows only count together: a worker's share of a batch is a multiple.
+
+        Args:
+            config: the family's own settings.
+        """
+        return 1
+
     def sampler_modules(self) -> Iterator[tuple[str, nn.Module]]:
         for name in self.sampler:
             yield name, getattr(self, name)

@@ -65,6 +65,10 @@ class CTGAN(TableGAN):
         self.categories = [i for i, slot in enumerate(self.layout.slots) if not slot.number]
         self.spans = [self.layout.spans[i] for i in self.categories]
 
+    @classmethod
+    def together(cls, config: CTGANConfig) -> int:
+        return config.pack
+
     @property
     def vector_width(self) -> int:
         """Length of the conditional vector."""

@@ -58,34 +58,38 @@ class _SyncBatchNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Any, ...]:
         dims = [d for d in range(x.dim()) if d != 1]
         var, mean = torch.var_mean(x.float(), dims, correction=0)
-        # Means of means and of squares: workers hold equal shares. In float64 the difference
-        # below does not cancel.
+        # Sums of values and of squares, and how many. In float64 the difference below does not
+        # cancel.
         mean, var = mean.double(), var.double()
-        packed = torch.stack([mean, var + mean.square()])
+        mine = x.numel() // x.shape[1]
+        packed = torch.cat([mean, var + mean.square(), torch.ones_like(mean[:1])]) * mine
         dist.all_reduce(packed)
-        packed /= _world()
-        var = (packed[1] - packed[0].square()).clamp_(min=0).float()
-        mean = packed[0].float()
-        count = x.numel() // x.shape[1] * _world()
-        ctx.save_for_backward(x, weight, mean, var)
-        ctx.eps, ctx.count = eps, count
-        ctx.mark_non_differentiable(mean, var)
+        count = packed[-1]
+        mean, squares = (packed[:-1] / count).chunk(2)
+        var = (squares - mean.square()).clamp_(min=0).float()
+        mean, count = mean.float(), count.float()
+        ctx.save_for_backward(x, weight, mean, var, count)
+        ctx.eps, ctx.mine = eps, mine
+        ctx.mark_non_differentiable(mean, var, count)
         y = F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
         return y, mean, var, count
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        x, weight, mean, var = ctx.saved_tensors
+        x, weight, mean, var, count = ctx.saved_tensors
         inverse = (var + ctx.eps).rsqrt()
         # With the statistics held fixed, then what flows through the statistics.
         grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True],
         )  # fmt: skip
-        sums = torch.stack([grad_bias, grad_weight])
+        # A loss is a mean over its worker's rows, and counts as many as these are: here, and where
+        # the gradient that is given back is averaged.
+        sums = torch.stack([grad_bias, grad_weight]) * ctx.mine
         dist.all_reduce(sums)
+        sums /= ctx.mine
         shape = [1, -1] + [1] * (x.dim() - 2)
-        slope = weight * inverse.square() * sums[1] / ctx.count
-        offset = weight * inverse * sums[0] / ctx.count - slope * mean
+        slope = weight * inverse.square() * sums[1] / count
+        offset = weight * inverse * sums[0] / count - slope * mean
         through = x * slope.view(shape) + offset.view(shape)
         return (grad_x - through).to(grad_x.dtype), grad_weight, grad_bias, None

@@ -11,11 +11,17 @@ from torch import Tensor
 
 def agree(value: int, device: torch.device) -> bool:
     """Whether all workers gave the same value."""
+    largest, smallest = most([value, -value], device)
+    return largest == -smallest
+
+
+def most(values: Sequence[int], device: torch.device) -> list[int]:
+    """The largest of what the workers gave, each value by itself; on all workers."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return True
-    extremes = torch.tensor([value, -value], device=device)
-    dist.all_reduce(extremes, dist.ReduceOp.MAX)
-    return bool(extremes[0] == -extremes[1])
+        return list(values)
+    largest = torch.tensor(list(values), device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return [int(value) for value in largest]
 
 
 def broadcast(values: Sequence[float], device: torch.device) -> list[float]:
@@ -27,8 +33,12 @@ def broadcast(values: Sequence[float], device: torch.device) -> list[float]:
     return [float(value) for value in shared]
 
 
-def average(tensors: Sequence[Tensor]) -> list[Tensor]:
+def average(tensors: Sequence[Tensor], weight: float = 1.0) -> list[Tensor]:
     """The mean of each tensor over all workers, by one all-reduce of them all.
+
+    Args:
+        weight: what this worker's tensors count, where they are means over unequal shares; the
+            mean of all workers' weights is 1.
 
     DistributedDataParallel is not used: its reducer hooks break with two networks that take turns
     and with double backward.
@@ -36,6 +46,8 @@ def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return list(tensors)
     flat = torch.cat([t.reshape(-1) for t in tensors])
+    if weight != 1:
+        flat *= weight
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     parts = flat.split([t.numel() for t in tensors])

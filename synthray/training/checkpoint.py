@@ -21,18 +21,28 @@ from synthray.errors import ArtifactError, NotFoundError, OutputTakenError
 log = logging.getLogger(__name__)
 NAME = re.compile(r"step-(\d{9})\.safetensors$")
 HEALTHY = "healthy.safetensors"
+Crew = tuple[tuple[int, int], ...]
+"""Pairs (step, workers): how many workers took the steps from that one on."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """tensors: the engine's state; step: how many steps led to it; history: what was reported;
-    guard: the state of the guard, as JSON.
+    guard: the state of the guard, as JSON; crew: which numbers of workers took the steps.
     """
 
     step: int
     tensors: dict[str, Tensor]
     history: list[dict[str, float]]
     guard: dict[str, Any]
+    crew: Crew = ()
+
+
+def joined(checkpoint: Checkpoint | None, workers: int) -> Crew:
+    """The crew of a training that ``workers`` go on with."""
+    step, crew = (0, ()) if checkpoint is None else (checkpoint.step, checkpoint.crew)
+    before = tuple(part for part in crew if part[0] < step)
+    return before if before and before[-1][1] == workers else (*before, (step, workers))
 
 
 class CheckpointStore:
@@ -75,6 +85,7 @@ class CheckpointStore:
             "step": str(checkpoint.step),
             "history": json.dumps(checkpoint.history),
             "guard": json.dumps(checkpoint.guard),
+            "crew": json.dumps(checkpoint.crew),
             "sha256": _digest(whole),
         }
         data = safetensors.torch.save(whole, metadata)
@@ -110,7 +121,7 @@ class CheckpointStore:
             metadata = _metadata(data)
             fingerprint, digest = metadata["fingerprint"], metadata["sha256"]
             step, history = int(metadata["step"]), json.loads(metadata["history"])
-            guard = json.loads(metadata["guard"])
+            guard, crew = json.loads(metadata["guard"]), json.loads(metadata.get("crew", "[]"))
         except (SafetensorError, KeyError, ValueError) as error:
             raise _damaged(uri, str(error)) from error
         if digest != _digest(tensors):
@@ -120,7 +131,7 @@ class CheckpointStore:
                 f"output: {self.uri} holds checkpoints of a run with other settings",
                 "choose another output, restore the settings, or delete the checkpoints",
             )
-        return Checkpoint(step, tensors, history, guard)
+        return Checkpoint(step, tensors, history, guard, tuple((at, size) for at, size in crew))
 
     def _list(self) -> list[tuple[int, str]]:
         try:

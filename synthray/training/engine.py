@@ -92,7 +92,8 @@ class Engine:
         """
         stream = rng.stream(self.seed, "diagnose", self.step)
         told = self.model.diagnose(batch, BatchRandom(stream, self.rows, self.device))
-        return dict(zip(told, average(list(told.values())), strict=True))
+        means = average(list(told.values()), self.rows.weight)
+        return dict(zip(told, means, strict=True))
 
     def _settle(self) -> None:
         """Put the settings of this step in force: they depend on the step and the relief alone."""
@@ -113,7 +114,7 @@ class Engine:
         # The terms travel with the gradients, so that all workers agree on whether to stop.
         names = list(loss.terms)
         values = [loss.total.detach(), *(loss.terms[name].detach() for name in names)]
-        averaged = average([*local, *values])
+        averaged = average([*local, *values], self.rows.weight)
         gradients, (total, *shared) = averaged[: len(local)], averaged[len(local) :]
         terms = dict(zip(names, shared, strict=True))
         self._check_finite(phase, total, gradients)

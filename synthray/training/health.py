@@ -17,7 +17,7 @@ from synthray.metrics.quick import MIN_ROWS, QuickJudge, shrunk
 from synthray.models.base import Batch
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import broadcast
-from synthray.training.checkpoint import Checkpoint, CheckpointStore
+from synthray.training.checkpoint import Checkpoint, CheckpointStore, Crew, joined
 from synthray.training.engine import Engine
 from synthray.training.guard import Guard, GuardState
 from synthray.training.settings import Relief
@@ -47,6 +47,7 @@ class Watch:
     ) -> None:
         self.engine, self.codec, self.store, self.rank, self.say = engine, codec, store, rank, say
         self.config = engine.config.guard
+        self.crew: Crew = ()
         self.guard = Guard(self.config)
         self._rows: list[Batch] = []
         self._cond: Tensor | None = None
@@ -64,6 +65,7 @@ class Watch:
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Take up the state of a checkpoint, and the settings that earlier returns left."""
+        self.crew = joined(checkpoint, self.engine.rows.workers)
         if checkpoint is not None:
             self.guard.state = GuardState.model_validate(checkpoint.guard)
             self._relieve()
@@ -143,6 +145,7 @@ class Watch:
             ) from cause
         healthy = self.store.healthy()
         self.engine.load_state(healthy.tensors, healthy.step)
+        self.crew = joined(healthy, self.engine.rows.workers)
         self.guard.returned(healthy.step, why, at)
         self._relieve()
         if self.rank == 0:
@@ -179,7 +182,7 @@ class Watch:
     def checkpoint(self, history: list[dict[str, float]]) -> Checkpoint:
         """Everything that going on from here needs."""
         engine, state = self.engine, self.state.model_dump(mode="json")
-        return Checkpoint(engine.step, engine.state(), list(history), state)
+        return Checkpoint(engine.step, engine.state(), list(history), state, self.crew)
 
     def _save_healthy(self, history: list[dict[str, float]]) -> None:
         self.store.save_healthy(self.checkpoint(history))

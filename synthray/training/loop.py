@@ -17,8 +17,9 @@ from synthray.data.codec import Codec
 from synthray.errors import ConfigError, NonFiniteError, TrainingError
 from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import Rows
+from synthray.training.asking import Asking, Wish
 from synthray.training.averaging import agree, broadcast
-from synthray.training.checkpoint import Checkpoint, CheckpointStore
+from synthray.training.checkpoint import Checkpoint, CheckpointStore, Crew
 from synthray.training.engine import Engine
 from synthray.training.health import Watch
 from synthray.training.ledger import Ledger
@@ -49,23 +50,27 @@ class Hooks:
 
     on_progress: often, cheap. on_eval: every ``train.eval_every`` steps, with the engine whose
     average to look at; True stops training. on_event: a line about what the guard did, or what
-    differential privacy covers.
+    differential privacy covers. ask: about every second, by every worker after the same step, for
+    what is wished (see `Asking`).
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
     on_eval: Callable[[Progress, Engine], bool] = lambda *_: False
     on_event: Callable[[str], None] = lambda _: None
+    ask: Callable[[], Wish] = lambda: Wish.NOTHING
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. history: one entry per evaluation; guard, privacy: for the artifact's
-    card.
+    """How a training ended. history: one entry per evaluation; guard, privacy, crew: for the
+    artifact's card; interrupted: it was asked to stop, left a checkpoint, and is to go on from it.
     """
 
     history: list[dict[str, float]]
     guard: dict[str, Any]
     privacy: dict[str, Any] | None = None
+    crew: Crew = ()
+    interrupted: bool = False
 
 
 @dataclass
@@ -146,7 +151,7 @@ class Training:
         self.engine, self.codec, self.batches, self.hooks = engine, codec, batches, hooks
         self.watch = Watch(engine, codec, store, rank, hooks.on_event)
         self.history: list[dict[str, float]] = []
-        self.stopped = False
+        self.stopped = self.interrupted = False
         checkpoint = store.latest()
         if checkpoint is not None:
             engine.load_state(checkpoint.tensors, checkpoint.step)
@@ -160,7 +165,9 @@ class Training:
         if engine.mechanism is not None:
             self.ledger = self._open_ledger(store)
         self.watch.resume(checkpoint)
+        self._tell_crew()
         self.watch.prepare(batches)
+        self.asking = Asking(hooks.ask, engine.device)
         self.meter = Meter(engine.rows.total)
 
     def advance(self, until: int) -> None:
@@ -179,14 +186,27 @@ class Training:
 
     def finish(self) -> Outcome:
         """How it ended; with the guard's verdict, and what was spent of a privacy budget."""
+        crew = self.watch.crew
+        if self.interrupted:
+            return Outcome(self.history, {}, None, crew, interrupted=True)
         mechanism, privacy = self.engine.mechanism, None
         if mechanism is not None and self.ledger is not None:
             privacy = mechanism.account.statement(self.ledger.spent)
-        return Outcome(self.history, self.watch.finish(), privacy)
+        return Outcome(self.history, self.watch.finish(), privacy, crew)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that going on from here needs."""
         return self.watch.checkpoint(self.history)
+
+    def _tell_crew(self) -> None:
+        """Where other workers have taken steps before, what that does to exactness."""
+        crew = self.watch.crew
+        if len(crew) > 1 and crew[-1][0] == self.engine.step and self.watch.rank == 0:
+            self.hooks.on_event(
+                f"workers: {crew[-1][1]} from step {self.engine.step:,} on, {crew[-2][1]} before. "
+                "The batch is the same one, in other shares: the weights agree with those of an "
+                "unchanged number of workers within float tolerance, not bit for bit"
+            )
 
     def _open_ledger(self, store: CheckpointStore) -> Ledger:
         """Settle where training has to end, and tell what the budget covers.
@@ -235,7 +255,14 @@ class Training:
                     self.hooks.on_progress(progress)
                 if evaluate:
                     self._evaluate(progress)
-            self._save_if_due()
+            self._save_if_due(self._heard())
+
+    def _heard(self) -> Wish:
+        """What is wished after a step. The last step and a hook's stop are the end anyway."""
+        wish = self.asking.after_step()
+        if wish is Wish.STOP and not self.stopped and self.engine.step < self.end:
+            self.stopped = self.interrupted = True
+        return wish
 
     def _evaluate(self, progress: Progress) -> None:
         """Raises: _Fault."""
@@ -248,9 +275,9 @@ class Training:
         watch.keep_if_best(self.history)
         self.stopped = self.hooks.on_eval(progress, engine) or watch.guard.enough()
 
-    def _save_if_due(self) -> None:
+    def _save_if_due(self, wish: Wish) -> None:
         step, config = self.engine.step, self.engine.config
-        due = step == self.end or step % config.checkpoint_every == 0
+        due = step == self.end or step % config.checkpoint_every == 0 or wish > Wish.NOTHING
         if self.watch.rank == 0 and (due or self.stopped):
             self.watch.store.save(self.checkpoint())
             if self.ledger is not None:

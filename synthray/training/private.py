@@ -58,8 +58,7 @@ class Mechanism:
         sums = clipped_sums(model, phase.name, parameters, batch, bound, self._stream)
         if self.rows.start == 0:
             sums = [total + self._noise(total) for total in sums]
-        workers = self.rows.total // len(self.rows)
-        return [total * (workers / self.rows.total) for total in average(sums)]
+        return [total * (self.rows.workers / self.rows.total) for total in average(sums)]
 
     def _noise(self, like: Tensor) -> Tensor:
         deviation = self.account.noise_multiplier * self.account.max_grad_norm

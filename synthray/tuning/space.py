@@ -119,12 +119,6 @@ def _problems(config: Config, codec: Codec) -> Iterator[str]:
             f"train.eval_every: {config.train.eval_every:,} exceeds train.steps = {steps:,}; "
             "trials are compared at evaluations, set it to a tenth"
         )
-    sizes, workers = tune.space.get("train.batch_size"), config.cluster.workers
-    if isinstance(sizes, Range) and workers > 1:
-        yield (
-            f"tune.space.train.batch_size: not all of a range divide among cluster.workers = "
-            f"{workers}; list the sizes"
-        )
     if tune.scheduler == "pbt":
         if tune.concurrent is not None:
             yield "tune.concurrent: not for pbt, whose trials train side by side; leave it out"

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mortal
 import pytest
 import tiny
 import yaml
 from ports import free_ports
-from processes import marked, until
+from processes import marked, until, with_path
 from ray.job_submission import JobSubmissionClient
 
 from synthray import config as configs
 from synthray.config import ClusterConfig
 from synthray.distributed.cluster import connect
-from synthray.distributed.submit import JOBS as STAGES
-from synthray.distributed.submit import submit_job
+from synthray.distributed.submit import STAGES, submit_job
 from synthray.errors import ClusterError, UsageError
 
 pytestmark = pytest.mark.timeout(400)
@@ -67,7 +67,10 @@ class Head:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": with_path(Path(__file__).parent),
+            mortal.FOLDER: str(self.orders),
         }
+        self.orders.mkdir()
         self.url = f"http://127.0.0.1:{self.ports['--dashboard-port']}"
         self.log = self.place / "head.log"
         words = [f"{name}={port}" for name, port in self.ports.items()]
@@ -82,6 +85,11 @@ class Head:
             )
 
     @property
+    def orders(self) -> Path:
+        """What the family `Mortal` obeys."""
+        return self.place / "orders"
+
+    @property
     def client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self.url, headers={"Authorization": f"Bearer {TOKEN}"})
 
@@ -92,7 +100,7 @@ class Head:
             assert self.process.poll() is None, self.log.read_text()
             try:
                 self.client.list_jobs()
-            except (ConnectionError, RuntimeError):
+            except (OSError, RuntimeError):
                 return False
             return "Ray runtime started" in self.log.read_text()
 
@@ -274,6 +282,53 @@ def test_a_wrong_token_is_told(head: Head, folder: Path) -> None:
     code, out, err = submit(head, folder, *words, RAY_AUTH_TOKEN="0" * 64)
     assert (code, out) == (1, "")
     assert "refuses the token" in err and "Traceback" not in err
+
+
+def jobs(head: Head, folder: Path, *words: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "synthray", "jobs", *words, "--address", head.url]
+    return run(head, *command, cwd=folder)
+
+
+MORTAL = {
+    "model": "{name: mortal:Mortal, params: {latent_dim: 4, generator_widths: [8], "
+    "critic_widths: [8]}}",
+    "train": "{steps: 60, batch_size: 16, eval_every: 60, checkpoint_every: 60}",
+    "output": "stopped",
+    "cluster.runtime": "image",
+}
+
+
+def test_a_stopped_training_leaves_a_checkpoint_and_submitted_again_goes_on(
+    head: Head, folder: Path
+) -> None:
+    """On what the cluster has installed: nothing is uploaded."""
+    (head.orders / "nap").write_text("2")
+    settings = [f"{key}={value}" for key, value in MORTAL.items()]
+    words = ["train", "config.yaml", "--address", head.url, *settings]
+    code, out, err = submit(head, folder, *words, "--no-wait")
+    assert code == 0, err
+    first, second = out.strip(), out.strip()[:-1] + "2"
+    assert first.startswith("train-stopped-") and first.endswith("-1")
+    until(lambda: ended(head, first) or (head.orders / "starts").exists(), 120)
+    code, out, err = jobs(head, folder, "stop", first)
+    assert (code, out) == (0, "STOPPED\n"), err
+    (saved,) = (folder / "stopped" / "checkpoints").glob("step-*.safetensors")
+    step = int(saved.name[5:14])
+    assert 0 < step < 60
+    assert f"left a checkpoint of step {step}" in err
+    (head.orders / "nap").unlink()
+    code, out, err = submit(head, folder, *words)
+    assert (code, out) == (0, f"{second}\n"), err
+    assert f"going on from the checkpoint of step {step}" in err
+    told = [head.client.get_job_info(job) for job in (first, second)]
+    assert [info.status.value for info in told] == ["STOPPED", "SUCCEEDED"]
+    assert all(set(info.runtime_env) == {"env_vars"} for info in told)
+
+
+def test_a_job_that_there_is_not_is_told(head: Head, folder: Path) -> None:
+    code, out, err = jobs(head, folder, "logs", "no-such-job")
+    assert (code, out) == (2, "")
+    assert "job no-such-job is unknown" in err
 
 
 def test_what_cannot_be_submitted_is_told(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from processes import end_all, marked, until
+from processes import end_all, marked, until, with_path
 
 from synthray import config as configs
 from synthray import rng
@@ -67,7 +68,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", with_path(Path(__file__).parent))
         patch.setenv(mortal.FOLDER, str(orders))
         yield orders
 
@@ -210,6 +211,10 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(
     for change, text in [
         ({"train.batch_size": 512}, "512 exceeds the 200 rows"),
         ({"train.batch_size": 512, "data.stream": "always"}, "512 exceeds the 200 rows"),
+        (
+            {"cluster.workers": 3, "cluster.min_workers": 2, "data.stream": "always"},
+            "32 rows do not divide among 3 workers; .*\n.*use a multiple of 6",
+        ),
         ({"model": "{name: vae}"}, "vae does not model conditions"),
         ({"model.params.dropuot": 0.1}, "did you mean 'dropout'"),
     ]:
@@ -347,6 +352,9 @@ def test_a_command_that_is_asked_to_end_goes_in_order(
     process.send_signal(number)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 128 + number
+    saved = re.search(r"left a checkpoint of step (\d+)", told)
+    assert saved, told
+    assert (driver.output / "checkpoints" / f"step-{int(saved[1]):09d}.safetensors").exists()
     assert "interrupted; the same command goes on" in told
     assert "Traceback" not in told
     driver.assert_nothing_left()

@@ -90,7 +90,7 @@ def test_counters_out_of_range_are_refused(counters: tuple[int, ...]) -> None:
         rng.stream(0, "block", *counters)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("workers", [1, 2, 5])
 def test_workers_together_draw_what_one_draws(workers: int) -> None:
     def draw(rows: Rows) -> list[torch.Tensor]:
         random = BatchRandom(rng.stream(0, "step", 5), rows)
@@ -100,11 +100,6 @@ def test_workers_together_draw_what_one_draws(workers: int) -> None:
     shares = [draw(Rows.share(24, rank, workers)) for rank in range(workers)]
     for position, expected in enumerate(whole):
         assert torch.equal(torch.cat([share[position] for share in shares]), expected)
-
-
-def test_rows_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 rows do not divide among 3 workers"):
-        Rows.share(10, 0, 3)
 
 
 # Conditions.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from synthray.errors import ArtifactError, OutputTakenError
-from synthray.training.checkpoint import Checkpoint, CheckpointStore
+from synthray.training.checkpoint import Checkpoint, CheckpointStore, joined
 
 
 def tensors(value: float) -> dict[str, Tensor]:
@@ -38,15 +38,28 @@ def path_of(store: CheckpointStore, step: int) -> Path:
 def test_what_was_saved_comes_back(store: CheckpointStore) -> None:
     assert store.latest() is None
     history = [{"step": 5, "loss": 0.1 + 0.2}]
-    store.save(Checkpoint(5, tensors(1.5), history, {}))
+    store.save(Checkpoint(5, tensors(1.5), history, {}, ((0, 3), (4, 2))))
     found = store.latest()
     assert found is not None
     assert found.step == 5
+    assert found.crew == ((0, 3), (4, 2))
     assert found.history == history
     assert found.tensors.keys() == tensors(1.5).keys()
     for name, tensor in tensors(1.5).items():
         assert found.tensors[name].dtype == tensor.dtype
         assert torch.equal(found.tensors[name], tensor)
+
+
+def test_a_crew_tells_where_the_number_of_workers_changed() -> None:
+    def after(step: int, *crew: tuple[int, int]) -> Checkpoint:
+        return Checkpoint(step, {}, [], {}, crew)
+
+    assert joined(None, 3) == ((0, 3),)
+    assert joined(after(7, (0, 3)), 3) == ((0, 3),)
+    assert joined(after(7, (0, 3)), 2) == ((0, 3), (7, 2))
+    assert joined(after(9, (0, 3), (7, 2)), 3) == ((0, 3), (7, 2), (9, 3))
+    # Two workers that came at step 7 took no step: three go on as if they had never been there.
+    assert joined(after(7, (0, 3), (7, 2)), 3) == ((0, 3),)
 
 
 def test_the_newest_are_kept_and_the_others_removed(store: CheckpointStore) -> None:

@@ -49,6 +49,10 @@ SURFACE = {
         "CONFIG KEY=VALUE --address --artifact --json --out --rows --seed --where --workers"
     ),
     "init": "SOURCE --force --no-force -o",
+    "jobs list": "--address --json",
+    "jobs logs": "JOB --address --follow --no-follow",
+    "jobs status": "JOB --address --json",
+    "jobs stop": "JOB --address",
     "models": "",
     "rows": "--artifact --balance --count --out --seed --start --trust --where",
     "run": "CONFIG KEY=VALUE --address",
@@ -62,7 +66,10 @@ SURFACE = {
 def test_commands_and_options_are_frozen() -> None:
     group = typer.main.get_command(cli.app)
     found = {"": words_of(group)}
-    found |= {name: words_of(command) for name, command in group.commands.items()}
+    for name, command in group.commands.items():
+        parts = getattr(command, "commands", {})
+        found |= {f"{name} {part}": words_of(sub) for part, sub in parts.items()}
+        found |= {} if parts else {name: words_of(command)}
     assert found == {name: set(words.split()) for name, words in SURFACE.items()}
 
 

@@ -91,7 +91,8 @@ def test_an_unknown_key_gets_the_nearest_or_all_known_ones(override: str, hint: 
         ("generate.where={label: null}", "generate.where.label: must be text, a number, true"),
         ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
         ("generate.where=label", "generate.where: must be a section with keys of its own"),
-        ("cluster.workers=3", "train.batch_size: 256 rows do not divide among cluster.workers = 3"),
+        ("cluster.workers=257", "train.batch_size: 256 rows are fewer than cluster.workers = 257"),
+        ("cluster.min_workers=2", "cluster.min_workers: 2 exceeds cluster.workers = 1"),
         ("evaluate.features=inception", "evaluate.weights: missing;"),
     ],
 )
@@ -172,6 +173,19 @@ def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"c\.yaml does not exist\n.*synthray init SOURCE") as e:
         load(str(tmp_path / "c.yaml"))
     assert isinstance(e.value.__cause__, NotFoundError)
+
+
+def test_a_config_is_read_from_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_RUN", "data: {source: real/}\noutput: s3://a-bucket/b\n")
+    assert load("env:MY_RUN", ["train.steps=7"]).output == "s3://a-bucket/b"
+    with pytest.raises(ConfigError, match="the variable OTHER of env:OTHER is not set"):
+        load("env:OTHER")
+
+
+def test_training_goes_on_with_the_workers_that_there_are_where_it_may() -> None:
+    assert list(parse(MINIMAL, ["cluster.workers=4"]).cluster.crews) == [4]
+    elastic = parse(MINIMAL, ["cluster.workers=4", "cluster.min_workers=2"]).cluster
+    assert list(elastic.crews) == [2, 3, 4]
 
 
 def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def draw(rows: Rows) -> list[torch.Tensor]:
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 4, 12])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 12])
 def test_shares_together_are_the_whole_batch(workers: int) -> None:
     whole = draw(Rows.all(12))
     parts = [draw(Rows.share(12, rank, workers)) for rank in range(workers)]
@@ -141,9 +141,28 @@ def test_shares_are_equal_and_in_order_of_rank() -> None:
     assert [len(s) for s in shares] == [4, 4, 4]
 
 
-def test_rows_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 rows do not divide among 4 workers"):
-        Rows.share(10, 0, 4)
+@pytest.mark.parametrize(("total", "together"), [(256, 1), (10, 1), (30, 10), (260, 10), (7, 7)])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_shares_differ_by_what_belongs_together_at_most(
+    total: int, workers: int, together: int
+) -> None:
+    if total < workers * together:
+        with pytest.raises(ValueError, match=f"{total} rows make no {workers} shares"):
+            Rows.share(total, 0, workers, together)
+        return
+    shares = [Rows.share(total, rank, workers, together) for rank in range(workers)]
+    assert [s.start for s in shares] + [total] == [0] + [s.stop for s in shares]
+    sizes = [len(s) for s in shares]
+    assert all(size % together == 0 for size in sizes)
+    assert max(sizes) - min(sizes) <= together
+    # Weighted by it, means over shares make the mean over all rows.
+    assert sum(s.weight for s in shares) == pytest.approx(workers)
+    assert all((s.weight == 1) == (len(s) * workers == total) for s in shares)
+
+
+def test_rows_that_make_no_whole_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="25 rows make no 2 shares of multiples of 10"):
+        Rows.share(25, 0, 2, 10)
 
 
 def test_normals_and_uniforms_are_what_they_say() -> None:
