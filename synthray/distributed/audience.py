@@ -1,4 +1,4 @@
-"""Those who hear how a training goes: people, and trackers."""
+"""Those who hear how a training goes: people, trackers, and Prometheus."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from synthray import storage
 from synthray.config import Config
 from synthray.distributed.board import watching
+from synthray.distributed.metrics import TrainMeters
 from synthray.errors import StorageError
 from synthray.tracking import Tracking
 from synthray.training.loop import Progress
@@ -29,12 +30,15 @@ class Audience:
         trackers: Tracking,
     ) -> None:
         self._config, self._show, self._say, self._trackers = config, show, say, trackers
+        self._meters = TrainMeters(config)
 
     def progress(self, progress: Progress) -> None:
         self._show(progress)
+        self._meters.progress(progress)
         self._trackers.progress(progress)
 
     def evaluated(self, progress: Progress) -> None:
+        self._meters.progress(progress)
         picture = None
         if self._trackers.on:
             try:
@@ -45,6 +49,7 @@ class Audience:
 
     def event(self, line: str) -> None:
         self._say(line)
+        self._meters.event()
         self._trackers.note(line)
 
     @contextmanager

@@ -1,0 +1,161 @@
+"""SynthRay's metrics for Prometheus, beside Ray's own, at every node's metrics port.
+
+Ray puts `ray_` before the names. `docs/monitoring.md` shows them; `cluster/monitoring/` has the
+dashboards and alerts over them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ray.util import metrics as ray_metrics
+
+from synthray.config import Config
+from synthray.sampling.dataset import Receipt
+from synthray.training.health import SCORES
+from synthray.training.loop import Progress
+
+SECONDS = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0]
+"""Upper bounds of the histograms' buckets."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A metric, and what tells its series apart."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    tags: tuple[str, ...]
+
+    def make(self) -> ray_metrics.Metric:
+        """In this process; Ray must be connected by the first value."""
+        if self.kind == "histogram":
+            return ray_metrics.Histogram(self.name, self.help, SECONDS, self.tags)
+        of = ray_metrics.Counter if self.kind == "counter" else ray_metrics.Gauge
+        return of(self.name, self.help, self.tags)
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """Names at the metrics port."""
+        if self.kind == "gauge":
+            return (f"ray_{self.name}",)
+        parts = ("total",) if self.kind == "counter" else ("bucket", "sum", "count")
+        return tuple(f"ray_{self.name}_{part}" for part in parts)
+
+
+ALL = (
+    Spec("gauge", "synthray_train_step", "Training steps done", ("run",)),
+    Spec("gauge", "synthray_train_steps", "Training steps in all", ("run",)),
+    Spec("gauge", "synthray_train_rows_per_second", "Rows trained on a second", ("run",)),
+    Spec("gauge", "synthray_train_loss", "A term of the last step's losses", ("run", "term")),
+    Spec("gauge", "synthray_train_coverage", "Real rows that samples cover", ("run",)),
+    Spec("gauge", "synthray_train_distance", "Distance of samples to real rows", ("run",)),
+    Spec("counter", "synthray_train_events", "What the guard did", ("run",)),
+    Spec("gauge", "synthray_tune_trials", "Trials by state", ("run", "state")),
+    Spec("gauge", "synthray_tune_best_distance", "Distance of the best ended trial", ("run",)),
+    Spec("gauge", "synthray_tune_best_successes", "Its seeds that succeeded", ("run",)),
+    Spec("gauge", "synthray_generate_rows_wanted", "Rows of the dataset in all", ("run",)),
+    Spec("counter", "synthray_generate_rows", "Rows in finished shards", ("run",)),
+    Spec("counter", "synthray_generate_bytes", "Bytes of finished shards", ("run",)),
+    Spec("counter", "synthray_generate_shards", "Finished shards", ("run",)),
+    Spec("counter", "synthray_generate_retries", "Shards begun again", ("run",)),
+    Spec("histogram", "synthray_generate_shard_seconds", "Time a shard took", ("run",)),
+    Spec("counter", "synthray_serve_requests", "Requests for rows", ("model", "code")),
+    Spec("counter", "synthray_serve_rows", "Rows answered with", ("model",)),
+    Spec("counter", "synthray_serve_refused", "Requests refused by overload", ("model",)),
+    Spec("histogram", "synthray_serve_seconds", "Time to the last byte", ("model",)),
+)
+
+
+class Meters:
+    """Metrics of some kind of work, made once a process, with tags that stay."""
+
+    def __init__(self, work: str, **tags: str) -> None:
+        self._tags = tags
+        start = f"synthray_{work}_"
+        self._made = {s.name.removeprefix(start): s.make() for s in ALL if s.name.startswith(start)}
+
+    def set(self, name: str, value: float, **tags: str) -> None:
+        found = self._made[name]
+        if isinstance(found, ray_metrics.Gauge):
+            found.set(value, self._tags | tags)
+
+    def add(self, name: str, value: float = 1, **tags: str) -> None:
+        found = self._made[name]
+        # Ray refuses to add nothing.
+        if isinstance(found, ray_metrics.Counter) and value > 0:
+            found.inc(value, self._tags | tags)
+
+    def observe(self, name: str, value: float, **tags: str) -> None:
+        found = self._made[name]
+        if isinstance(found, ray_metrics.Histogram):
+            found.observe(value, self._tags | tags)
+
+
+class TrainMeters:
+    """Of a training, in its driver."""
+
+    def __init__(self, config: Config) -> None:
+        self._meters = Meters("train", run=run_of(config.output))
+
+    def progress(self, progress: Progress) -> None:
+        meters = self._meters
+        meters.set("step", progress.step)
+        meters.set("steps", progress.steps)
+        meters.set("rows_per_second", progress.rows_per_second)
+        for term, value in progress.terms.items():
+            if term in SCORES:
+                meters.set(term, value)
+            else:
+                meters.set("loss", value, term=term)
+
+    def event(self) -> None:
+        self._meters.add("events")
+
+
+class TuneMeters:
+    """Of a search, in its driver."""
+
+    STATES = ("PENDING", "RUNNING", "PAUSED", "TERMINATED", "ERROR")
+
+    def __init__(self, output: str) -> None:
+        self._meters = Meters("tune", run=run_of(output))
+
+    def trials(self, states: Iterable[str]) -> None:
+        count = Tally(states)
+        for state in self.STATES:
+            self._meters.set("trials", count[state], state=state.lower())
+
+    def best(self, distance: float, successes: int) -> None:
+        self._meters.set("best_distance", distance)
+        self._meters.set("best_successes", successes)
+
+
+class GenerateMeters:
+    """Of a generated dataset: what is finished, in the driver; time and retries, where they are."""
+
+    def __init__(self, out: str) -> None:
+        self._meters = Meters("generate", run=run_of(out.rstrip("/").removesuffix("/synthetic")))
+
+    def wanted(self, rows: int) -> None:
+        self._meters.set("rows_wanted", rows)
+
+    def finished(self, receipt: Receipt) -> None:
+        self._meters.add("rows", receipt.rows)
+        self._meters.add("bytes", receipt.bytes)
+        self._meters.add("shards")
+
+    def took(self, seconds: float) -> None:
+        self._meters.observe("shard_seconds", seconds)
+
+    def retried(self) -> None:
+        self._meters.add("retries")
+
+
+def run_of(place: str) -> str:
+    """What a run is called where its output is there."""
+    return place.rstrip("/").rpartition("/")[2] or "run"
