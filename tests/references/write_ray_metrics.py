@@ -1,12 +1,13 @@
 """Writes ray_metrics.txt: the names that Ray exports while SynthRay trains, generates and serves.
 
-    RAY_AUTH_MODE=disabled PYTHONPATH=tests python tests/references/write_ray_metrics.py
+    RAY_AUTH_MODE=disabled PYTHONPATH=.:tests python tests/references/write_ray_metrics.py
 
 Dashboards and alerts are tested against them. Run it again when Ray's version changes.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -46,6 +47,8 @@ def main() -> None:
         "output": str(place / "out"),
     }
     config = parse(tree, where="references")
+    # On a machine that is busy with other things too.
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "600"
     found: set[str] = set()
     # With a dashboard, for its own metrics, and the autoscaler's with it.
     ray.init(
