@@ -49,7 +49,6 @@ class Audience:
 
     def event(self, line: str) -> None:
         self._say(line)
-        self._meters.event()
         self._trackers.note(line)
 
     @contextmanager

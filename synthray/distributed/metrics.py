@@ -54,7 +54,7 @@ ALL = (
     Spec("gauge", "synthray_train_loss", "A term of the last step's losses", ("run", "term")),
     Spec("gauge", "synthray_train_coverage", "Real rows that samples cover", ("run",)),
     Spec("gauge", "synthray_train_distance", "Distance of samples to real rows", ("run",)),
-    Spec("counter", "synthray_train_events", "What the guard did", ("run",)),
+    Spec("gauge", "synthray_train_recoveries", "Returns of the guard", ("run",)),
     Spec("gauge", "synthray_tune_trials", "Trials by state", ("run", "state")),
     Spec("gauge", "synthray_tune_best_distance", "Distance of the best ended trial", ("run",)),
     Spec("gauge", "synthray_tune_best_successes", "Its seeds that succeeded", ("run",)),
@@ -107,14 +107,12 @@ class TrainMeters:
         meters.set("step", progress.step)
         meters.set("steps", progress.steps)
         meters.set("rows_per_second", progress.rows_per_second)
+        meters.set("recoveries", progress.recoveries)
         for term, value in progress.terms.items():
             if term in SCORES:
                 meters.set(term, value)
             else:
                 meters.set("loss", value, term=term)
-
-    def event(self) -> None:
-        self._meters.add("events")
 
 
 class TuneMeters:

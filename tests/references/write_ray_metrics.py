@@ -40,7 +40,12 @@ def main() -> None:
             "name": "dcgan",
             "params": {"width": 4, "critic_width": 4, "latent_dim": 8},
         },
-        "train": {"steps": 30, "batch_size": 16, "eval_every": 10},
+        "train": {
+            "steps": 30,
+            "batch_size": 16,
+            "eval_every": 10,
+            "guard": {"warm_up": 10},
+        },
         "generate": {"rows": 4096, "shard_rows": 1024},
         "tune": {"space": {"train.batch_size": [8, 16]}, "trials": 2, "seeds": 1},
         "serve": {"port": 18_137, "cpus_per_replica": 0.5},
