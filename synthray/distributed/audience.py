@@ -54,7 +54,7 @@ class Audience:
     @contextmanager
     def listening(self, board: Any) -> Iterator[None]:
         """Pass on what is on the board, while the block runs."""
-        with watching(board, self.progress, self.event, self.evaluated):
+        with self._meters, watching(board, self.progress, self.event, self.evaluated):
             yield
 
 

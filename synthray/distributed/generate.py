@@ -230,9 +230,8 @@ def _write_missing(
     )
     receipts: dict[int, Receipt] = {}
     done = 0
-    meters = GenerateMeters(out)
-    meters.wanted(plan.rows)
-    with _errors_of(ledger):
+    with _errors_of(ledger), GenerateMeters(out) as meters:
+        meters.wanted(plan.rows)
         for batch in written.iter_batches(batch_size=None, prefetch_batches=0):
             for text in batch["receipt"]:
                 receipt = Receipt.model_validate_json(str(text))

@@ -6,10 +6,11 @@ dashboards and alerts over them.
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from ray.util import metrics as ray_metrics
 
@@ -20,6 +21,7 @@ from synthray.training.loop import Progress
 
 SECONDS = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0]
 """Upper bounds of the histograms' buckets."""
+REFRESH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,86 +74,109 @@ ALL = (
 
 
 class Meters:
-    """Metrics of some kind of work, made once a process, with tags that stay."""
+    """Metrics of some kind of work, with tags that stay.
+
+    Ray drops a gauge that nobody sets for some seconds. As a context, this sets those that it has
+    again and again: a training that hangs is then seen to hang, and its series end with it.
+    """
 
     def __init__(self, work: str, **tags: str) -> None:
         self._tags = tags
         start = f"synthray_{work}_"
         self._made = {s.name.removeprefix(start): s.make() for s in ALL if s.name.startswith(start)}
+        self._set: dict[tuple[str, ...], tuple[str, float, dict[str, str]]] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="synthray-metrics", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=REFRESH_SECONDS)
 
     def set(self, name: str, value: float, **tags: str) -> None:
+        """Of a gauge."""
+        self._set[(name, *tags.values())] = (name, value, tags)
         found = self._made[name]
         if isinstance(found, ray_metrics.Gauge):
             found.set(value, self._tags | tags)
 
     def add(self, name: str, value: float = 1, **tags: str) -> None:
+        """To a counter."""
         found = self._made[name]
         # Ray refuses to add nothing.
         if isinstance(found, ray_metrics.Counter) and value > 0:
             found.inc(value, self._tags | tags)
 
     def observe(self, name: str, value: float, **tags: str) -> None:
+        """In a histogram."""
         found = self._made[name]
         if isinstance(found, ray_metrics.Histogram):
             found.observe(value, self._tags | tags)
 
+    def _hold(self) -> None:
+        while not self._done.wait(REFRESH_SECONDS):
+            for name, value, tags in list(self._set.values()):
+                self.set(name, value, **tags)
 
-class TrainMeters:
+
+class TrainMeters(Meters):
     """Of a training, in its driver."""
 
     def __init__(self, config: Config) -> None:
-        self._meters = Meters("train", run=run_of(config.output))
+        super().__init__("train", run=run_of(config.output))
 
     def progress(self, progress: Progress) -> None:
-        meters = self._meters
-        meters.set("step", progress.step)
-        meters.set("steps", progress.steps)
-        meters.set("rows_per_second", progress.rows_per_second)
-        meters.set("recoveries", progress.recoveries)
+        self.set("step", progress.step)
+        self.set("steps", progress.steps)
+        self.set("rows_per_second", progress.rows_per_second)
+        self.set("recoveries", progress.recoveries)
         for term, value in progress.terms.items():
             if term in SCORES:
-                meters.set(term, value)
+                self.set(term, value)
             else:
-                meters.set("loss", value, term=term)
+                self.set("loss", value, term=term)
 
 
-class TuneMeters:
+class TuneMeters(Meters):
     """Of a search, in its driver."""
 
     STATES = ("PENDING", "RUNNING", "PAUSED", "TERMINATED", "ERROR")
 
     def __init__(self, output: str) -> None:
-        self._meters = Meters("tune", run=run_of(output))
+        super().__init__("tune", run=run_of(output))
 
     def trials(self, states: Iterable[str]) -> None:
-        count = Tally(states)
+        count = Counter(states)
         for state in self.STATES:
-            self._meters.set("trials", count[state], state=state.lower())
+            self.set("trials", count[state], state=state.lower())
 
     def best(self, distance: float, successes: int) -> None:
-        self._meters.set("best_distance", distance)
-        self._meters.set("best_successes", successes)
+        self.set("best_distance", distance)
+        self.set("best_successes", successes)
 
 
-class GenerateMeters:
+class GenerateMeters(Meters):
     """Of a generated dataset: what is finished, in the driver; time and retries, where they are."""
 
     def __init__(self, out: str) -> None:
-        self._meters = Meters("generate", run=run_of(out.rstrip("/").removesuffix("/synthetic")))
+        super().__init__("generate", run=run_of(out.rstrip("/").removesuffix("/synthetic")))
 
     def wanted(self, rows: int) -> None:
-        self._meters.set("rows_wanted", rows)
+        self.set("rows_wanted", rows)
 
     def finished(self, receipt: Receipt) -> None:
-        self._meters.add("rows", receipt.rows)
-        self._meters.add("bytes", receipt.bytes)
-        self._meters.add("shards")
+        self.add("rows", receipt.rows)
+        self.add("bytes", receipt.bytes)
+        self.add("shards")
 
     def took(self, seconds: float) -> None:
-        self._meters.observe("shard_seconds", seconds)
+        self.observe("shard_seconds", seconds)
 
     def retried(self) -> None:
-        self._meters.add("retries")
+        self.add("retries")
 
 
 def run_of(place: str) -> str:

@@ -169,9 +169,9 @@ def _search(job: Job, show: Show, say: Callable[[str], None]) -> list[TrialRow]:
         "num_samples": config.tune.trials,
         "max_concurrent_trials": config.tune.concurrent,
     }
-    meters = TuneMeters(config.output)
-    listener = Listener(show, say, config.tune.trials, config.train.steps, meters)
-    return run_trials(job, SEARCH, space, options, listener, config.tune.trials)
+    with TuneMeters(config.output) as meters:
+        listener = Listener(show, say, config.tune.trials, config.train.steps, meters)
+        return run_trials(job, SEARCH, space, options, listener, config.tune.trials)
 
 
 def _fresh_seeds(config: Config) -> list[int]:
@@ -189,9 +189,9 @@ def _replay(
     space = {"seeds": ray_tune.grid_search([[seed] for seed in seeds])}
     at_a_time = job.config.tune.concurrent or 0
     options = {"search_alg": BasicVariantGenerator(max_concurrent=at_a_time), "num_samples": 1}
-    meters = TuneMeters(job.config.output)
-    listener = Listener(show, say, len(seeds), job.config.train.steps, meters, "the best")
-    return run_trials(settled, FRESH, space, options, listener, len(seeds))
+    with TuneMeters(job.config.output) as meters:
+        listener = Listener(show, say, len(seeds), job.config.train.steps, meters, "the best")
+        return run_trials(settled, FRESH, space, options, listener, len(seeds))
 
 
 def _write_trials(config: Config, tuning: Tuning) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import mortal
 import numpy as np
 import pytest
-import ray
 import torch
 from PIL import Image
 from processes import end_all, marked, until
@@ -28,7 +27,6 @@ from synthray import rng
 from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.distributed.cluster import connect
-from synthray.distributed.serve import direct_opener
 from synthray.distributed.train import train
 from synthray.errors import ConfigError, NonFiniteError, OutputTakenError, StorageError
 from synthray.rng import BatchRandom, Rows
@@ -41,7 +39,6 @@ DRIVER = """
 import sys
 from synthray import config
 from synthray.distributed.cluster import connect
-from synthray.distributed.serve import direct_opener
 from synthray.distributed.train import train
 settings = config.load(sys.argv[1])
 with connect(settings.cluster):
@@ -178,22 +175,6 @@ def test_training_is_logged_for_tensorboard_with_every_evaluation(
     assert [event.step for event in found.Images("samples")] == [8, 16, 24]
     digest = found.Tensors("digest/text_summary")[0].tensor_proto.string_val
     assert digest == [undisturbed[1].encode()]
-
-
-def test_metrics_appear_at_the_nodes_metrics_port(
-    undisturbed: tuple[Path, str, list[Progress]],
-) -> None:
-    """As Prometheus finds them, with the run's name."""
-    port = ray.nodes()[0]["MetricsExportPort"]
-    run = undisturbed[0].name
-
-    def told() -> dict[str, float]:
-        with direct_opener().open(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-            lines = [line for line in answer.read().decode().splitlines() if run in line]
-        return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
-
-    until(lambda: told().get("ray_synthray_train_step") == STEPS, 60, "no metrics at the port")
-    assert {"ray_synthray_train_loss", "ray_synthray_train_distance"} <= set(told())
 
 
 def test_the_same_command_again_trains_nothing(
