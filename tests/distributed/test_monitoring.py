@@ -16,10 +16,16 @@ import yaml
 from jsonschema import ValidationError
 from processes import until
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.util.metrics import Gauge
+from ray.util.metrics import Counter, Gauge, Histogram
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from synthray.config import parse
 from synthray.distributed import metrics
+from synthray.distributed.metered import Metered
 from synthray.distributed.metrics import ALL
 from synthray.training.loop import Progress
 
@@ -102,6 +108,40 @@ def test_gauges_are_set_again_while_the_work_goes_on(monkeypatch: pytest.MonkeyP
     time.sleep(0.1)
     assert len(told) == after
     assert ("synthray_train_loss", 0.5) in told
+
+
+def test_requests_are_counted_by_model_and_answer_and_made_up_names_are_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, float, str]] = []
+
+    def note(self: Any, value: float, tags: dict[str, str]) -> None:
+        told.append((self._name, value, tags["model"] + tags.get("code", "")))
+
+    monkeypatch.setattr(Counter, "inc", note)
+    monkeypatch.setattr(Histogram, "observe", note)
+
+    async def answer(request: Request) -> Response:
+        status = 503 if "busy" in request.url.path else 200
+        return Response(b"rows", status, {"SynthRay-Rows": "40"})
+
+    app = Starlette(routes=[Route("/{path:path}", answer)])
+    app.add_middleware(Metered, models=["digits", "busy"])
+    client = TestClient(app)
+    for path in ("digits/rows?count=40", "busy/rows", "made-up/rows", "digits"):
+        client.get(f"/v1/models/{path}")
+    client.get("/healthz")
+    counted = {found for found in told if "seconds" not in found[0]}
+    assert counted == {
+        ("synthray_serve_requests", 1, "digits200"),
+        ("synthray_serve_rows", 40, "digits"),
+        ("synthray_serve_requests", 1, "busy503"),
+        ("synthray_serve_refused", 1, "busy"),
+        ("synthray_serve_requests", 1, "unknown200"),
+        ("synthray_serve_rows", 40, "unknown"),
+    }
+    timed = [model for name, _, model in told if name == "synthray_serve_seconds"]
+    assert timed == ["digits", "busy", "unknown"]
 
 
 def rules() -> list[dict[str, Any]]:
