@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from synthray import artifact as artifacts
-from synthray import artifact_files, models
+from synthray import artifact_files, models, tracking
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.advice import advise
 from synthray.config import Config, parse
 from synthray.data.batches import in_memory as batches_in_memory
 from synthray.data.chunks import Source, in_memory
+from synthray.data.codec import Codec
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import open_source
 from synthray.errors import UsageError
@@ -25,10 +27,14 @@ from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
 from synthray.sampling.wishes import Shares, Value
 from synthray.training.checkpoint import CheckpointStore
+from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
+from synthray.training.pictures import picture
 
+log = logging.getLogger(__name__)
 IN_MEMORY = "a table in memory"
+UNTRACKED = {"tensorboard": False}
 Table = Any
 """A pandas or Polars DataFrame, or an Arrow table."""
 
@@ -124,10 +130,11 @@ def fit(
         output: where the artifact and the checkpoints go; None keeps them in memory.
         base: an artifact to adapt to the data (AD-GAN), instead of training from nothing.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``.
+            Without ``track`` nothing is logged.
 
     Raises:
         ConfigError, SourceError, SchemaError, StorageError, TrainingError;
-        MissingDependencyError: train.privacy without Opacus.
+        MissingDependencyError: train.privacy without Opacus, or a tracker's package.
     """
     if output is None:
         with tempfile.TemporaryDirectory(prefix="synthray-") as place:
@@ -142,7 +149,8 @@ def fit(
     else:
         frame, data["source"] = frame_of(source), IN_MEMORY
         opened = in_memory(IN_MEMORY, to_arrow(source))
-    config = parse({"data": data, "output": output, **_advised(opened, sections)}, where="fit")
+    tree = {"data": data, "output": output, "track": UNTRACKED, **_advised(opened, sections)}
+    config = parse(tree, where="fit")
     made = _fit(config if base is None else adapting(config, base), opened, on_progress)
     return replace(made, frame=frame)
 
@@ -161,6 +169,7 @@ def _advised(opened: Source, sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]) -> Artifact:
+    tracking.check(config)
     if config.model.name != "adgan":
         models.check_params(config.model)
     opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
@@ -172,9 +181,27 @@ def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]
     engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)
     batches = batches_in_memory(config, data)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
-    outcome = train(engine, codec, batches, store, Hooks(on_progress=on_progress))
-    artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))
-    return Artifact.load(config.place("artifact"), trust=[config.model.name])
+    with tracking.tracking(config, name, log.warning) as trackers:
+        outcome = train(engine, codec, batches, store, _hooks(trackers, codec, on_progress))
+        artifacts.save_trained(config, engine, codec, outcome, name, left_out(opened, codec))
+        made = Artifact.load(config.place("artifact"), trust=[config.model.name])
+        trackers.artifact(made.digest, config.place("artifact"))
+    return made
+
+
+def _hooks(
+    trackers: tracking.Tracking, codec: Codec, on_progress: Callable[[Progress], None]
+) -> Hooks:
+    def progressed(progress: Progress) -> None:
+        on_progress(progress)
+        trackers.progress(progress)
+
+    def evaluated(progress: Progress, engine: Engine) -> bool:
+        if trackers.on:
+            trackers.evaluated(progress, picture(engine, codec))
+        return False
+
+    return Hooks(progressed, evaluated, trackers.note)
 
 
 def evaluate(

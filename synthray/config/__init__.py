@@ -19,6 +19,7 @@ from synthray.config.sections import (
     TrainConfig,
 )
 from synthray.config.strict import Strict
+from synthray.config.tracking import MlflowConfig, TrackConfig, WandbConfig
 from synthray.config.tuning import Range, TuneConfig
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Gate",
     "GenerateConfig",
     "GuardConfig",
+    "MlflowConfig",
     "ModelConfig",
     "PrivacyConfig",
     "Ramp",
@@ -40,8 +42,10 @@ __all__ = [
     "ServeConfig",
     "ShareRamp",
     "Strict",
+    "TrackConfig",
     "TrainConfig",
     "TuneConfig",
+    "WandbConfig",
     "changed",
     "config_error",
     "dump",

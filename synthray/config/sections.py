@@ -12,6 +12,7 @@ from synthray.config.guard import GuardConfig
 from synthray.config.privacy import PrivacyConfig
 from synthray.config.ramps import ScheduledShare
 from synthray.config.strict import Strict
+from synthray.config.tracking import TrackConfig
 from synthray.config.tuning import TuneConfig
 
 BLOCK_ROWS = 1024
@@ -231,6 +232,7 @@ class Config(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     tune: TuneConfig = TuneConfig()
     serve: ServeConfig = ServeConfig()
+    track: TrackConfig = TrackConfig()
     output: str = Field(description="where everything of this run is written; local or s3://")
 
     @property

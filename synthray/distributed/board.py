@@ -29,12 +29,13 @@ class FirstError:
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Board(FirstError):
-    """The newest progress, lines to say, the first error; and whether to stop."""
+    """The newest progress, lines to say, evaluations, the first error; and whether to stop."""
 
     def __init__(self) -> None:
         super().__init__()
         self._progress: Any = None
         self._lines: list[str] = []
+        self._evaluations: list[Any] = []
         self._at_work = self._stopping = False
 
     def begin(self) -> None:
@@ -56,6 +57,13 @@ class Board(FirstError):
         """Those told since line ``start``."""
         return self._lines[start:]
 
+    def evaluated(self, progress: Any) -> None:
+        self._evaluations.append(progress)
+
+    def evaluations(self, start: int) -> list[Any]:
+        """Where training stood at each since number ``start``."""
+        return self._evaluations[start:]
+
     def post(self, progress: Any) -> None:
         self._progress = progress
 
@@ -74,18 +82,23 @@ def watching(
     board: Any,
     show: Callable[[Any], None],
     say: Callable[[str], None] = lambda _: None,
+    evaluated: Callable[[Any], None] = lambda _: None,
     seconds: float = 0.5,
 ) -> Iterator[None]:
-    """Show the board's progress and say its lines from a thread while the block runs."""
+    """Tell of the board's progress, lines and evaluations from a thread while the block runs."""
     done = threading.Event()
 
     def watch() -> None:
-        last, said, ended = None, 0, False
+        last, said, seen, ended = None, 0, 0, False
         while not ended:
             ended = done.wait(seconds)
-            asked = [board.progress.remote(), board.lines.remote(said)]
+            asked = [
+                board.progress.remote(),
+                board.lines.remote(said),
+                board.evaluations.remote(seen),
+            ]
             try:
-                now, lines = ray.get(asked, timeout=10)
+                now, lines, evaluations = ray.get(asked, timeout=10)
             except RayError:
                 continue
             for line in lines:
@@ -94,6 +107,9 @@ def watching(
             if now is not None and now != last:
                 show(now)
                 last = now
+            for evaluation in evaluations:
+                evaluated(evaluation)
+            seen += len(evaluations)
 
     thread = threading.Thread(target=watch, name="synthray-progress", daemon=True)
     thread.start()

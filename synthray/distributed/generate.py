@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from synthray.config import Config, GenerateConfig
 from synthray.data.schema import Kind
 from synthray.distributed.board import FirstError
 from synthray.distributed.failures import unwrapped
+from synthray.distributed.metrics import GenerateMeters
 from synthray.distributed.patience import patiently
 from synthray.errors import ArtifactError, ClusterError, SynthRayError
 from synthray.sampling import dataset
@@ -41,14 +43,17 @@ class Ledger(FirstError):
     an error, not the error.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, out: str) -> None:
         super().__init__()
         self._limit = limit
+        self._meters = GenerateMeters(out)
         self._begun: Counter[int] = Counter()
 
     def begin(self, shard: int) -> bool:
         """Count, and say whether to go on."""
         self._begun[shard] += 1
+        if self._begun[shard] > 1:
+            self._meters.retried()
         return self._begun[shard] <= self._limit
 
 
@@ -62,6 +67,7 @@ class ShardWriter:
     ) -> None:
         torch.set_num_threads(1)
         self.plan, self.out, self.ledger = plan, out, ledger
+        self.meters = GenerateMeters(out)
         with self._told("a replica of the model could not be loaded"):
             artifact = patiently(uri, lambda: _checked(uri, plan.digest, trust))
             self.virtual = VirtualDataset(
@@ -88,7 +94,10 @@ class ShardWriter:
                     "give workers more memory, or make shards smaller (generate.shard_rows); the "
                     "same command goes on from what is there",
                 )
-            return patiently(self.out, lambda: self._verified_or_written(shard))
+            began = time.monotonic()
+            receipt = patiently(self.out, lambda: self._verified_or_written(shard))
+            self.meters.took(time.monotonic() - began)
+            return receipt
 
     def _verified_or_written(self, shard: int) -> Receipt:
         existing = dataset.verified(self.out, self.plan, shard)
@@ -209,7 +218,7 @@ def _write_missing(
     shards = [pa.table({"shard": pa.array([i], pa.int64())}) for i in range(plan.shards)]
     device = "cuda" if gpus else "cpu"
     size = min(workers, plan.shards)
-    ledger = Ledger.remote(MAX_ATTEMPTS)  # type: ignore[attr-defined]
+    ledger = Ledger.remote(MAX_ATTEMPTS, out)  # type: ignore[attr-defined]
     written = ray.data.from_arrow(shards).map_batches(
         ShardWriter,
         fn_constructor_args=(artifact_uri, plan, out, device, trust, ledger),
@@ -221,11 +230,13 @@ def _write_missing(
     )
     receipts: dict[int, Receipt] = {}
     done = 0
-    with _errors_of(ledger):
+    with _errors_of(ledger), GenerateMeters(out) as meters:
+        meters.wanted(plan.rows)
         for batch in written.iter_batches(batch_size=None, prefetch_batches=0):
             for text in batch["receipt"]:
                 receipt = Receipt.model_validate_json(str(text))
                 receipts[receipt.shard] = receipt
+                meters.finished(receipt)
                 done += receipt.rows
             show(done, plan.rows)
     if len(receipts) != plan.shards:

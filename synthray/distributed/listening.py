@@ -9,6 +9,7 @@ from typing import Any
 from ray import tune
 
 from synthray.distributed.failures import last_line
+from synthray.distributed.metrics import TuneMeters
 from synthray.distributed.trials import number_of
 from synthray.tuning.report import TrialRow, limited, settings_told, told
 
@@ -22,6 +23,7 @@ class Listener:
         show: given (steps done, steps in all, a line) after every report of a trial.
         say: given a line when a trial has ended.
         trials, steps: how many there will be, and how long each is.
+        meters: of the search.
         unchanged: what a trial with no settings of its own is called.
     """
 
@@ -31,10 +33,11 @@ class Listener:
         say: Callable[[str], None],
         trials: int,
         steps: int,
+        meters: TuneMeters,
         unchanged: str = "the config",
     ) -> None:
         self.show, self.say, self.trials, self.steps = show, say, trials, steps
-        self.unchanged = unchanged
+        self.unchanged, self.meters = unchanged, meters
 
     def reported(self, trials: list[Any]) -> None:
         """The trials so far, of which one has reported."""
@@ -46,9 +49,11 @@ class Listener:
             ended += trial.is_finished()
             if row and trial.is_finished():
                 scores.append(TrialRow.model_validate(row).score)
+        self.meters.trials(trial.status for trial in trials)
         line = f"{ended} of {self.trials} trials"
         if scores:
             best = min(scores, key=lambda found: found.rank)
+            self.meters.best(best.distance, best.successes)
             line += f"  best {best.successes}/{best.seeds} seeds, distance {limited(best.distance)}"
         self.show(done, self.trials * self.steps, line)
 

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 
 from synthray import storage
 from synthray.adapting import adapting
+from synthray.artifact import Artifact
 from synthray.config import Config
 from synthray.console import Screen
 from synthray.data.image_codec import ImageCodec
@@ -31,6 +32,8 @@ from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.tables.evaluation import check_table_settings
 from synthray.models import check_params, coding
 from synthray.sampling.dataset import Plan, as_stored, read_manifest
+from synthray.tracking import check as check_trackers
+from synthray.tracking import tracking
 from synthray.tuning.report import Tuning
 
 __all__ = [
@@ -103,8 +106,18 @@ def run_evaluate(config: Config, screen: Screen) -> dict[str, Any]:
         return report
     report = evaluate(config, out, place, screen.say, key)
     refresh_card(config, out, report["scores"])
+    _track(config, report["scores"], screen)
     screen.say(f"report at {place}")
     return report
+
+
+def _track(config: Config, scores: dict[str, Any], screen: Screen) -> None:
+    """Add the report's scores to what trackers know of the training."""
+    artifact = Artifact.load(config.place("artifact"), trust=[config.model.name])
+    name = str(artifact.card.get("fingerprint"))
+    with tracking(config, name, screen.say, training=False) as trackers:
+        values = {name: score["value"] for name, score in scores.items()}
+        trackers.report({k: float(v) for k, v in values.items() if v is not None})
 
 
 def raise_missed(report: dict[str, Any]) -> None:
@@ -201,6 +214,7 @@ def check_run(config: Config) -> Opened:
     Raises:
         ConfigError, SourceError, SchemaError, StorageError, UsageError.
     """
+    check_trackers(config)
     check_params(config.model)
     opened = open_data(config.data, coding(config.model))
     codec = opened[1]

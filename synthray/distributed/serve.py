@@ -20,6 +20,7 @@ from ray.serve.schema import ApplicationStatus
 
 from synthray import storage
 from synthray.config import ServeConfig
+from synthray.distributed.metered import Metered
 from synthray.errors import ClusterError, SynthRayError, UsageError
 from synthray.serving.app import check_names, create_app
 from synthray.serving.loading import load_model
@@ -55,7 +56,9 @@ class Endpoint:
         self._token = token if token is not None else _token_of(self._settings)
 
     def __serve_build_asgi_app__(self) -> Any:
-        return create_app(self._models, self._settings, self._token)
+        app = create_app(self._models, self._settings, self._token)
+        app.add_middleware(Metered, models=self._models)
+        return app
 
 
 def build_app(

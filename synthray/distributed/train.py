@@ -15,7 +15,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
-from synthray import artifact, storage
+from synthray import artifact, storage, tracking
 from synthray.adapting import adopt_base, with_conditions
 from synthray.artifact import Artifact
 from synthray.config import ClusterConfig, Config
@@ -24,7 +24,8 @@ from synthray.data.codec import Codec, Encoded
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import Source
 from synthray.distributed.asked import Asked
-from synthray.distributed.board import new_board, watching
+from synthray.distributed.audience import Audience, picture_of
+from synthray.distributed.board import new_board
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
 from synthray.distributed.stopping import ending_in_order
@@ -81,8 +82,9 @@ def train(
 
     Raises:
         SourceError, SchemaError, ConfigError, OutputTakenError, StorageError, TrainingError,
-        ClusterError.
+        ClusterError; MissingDependencyError: a package that the config needs.
     """
+    tracking.check(config)
     if config.model.name != "adgan":  # whose settings are whole only when the data is known
         check_params(config.model)
     storage.preflight(config.output)
@@ -99,12 +101,16 @@ def train(
     board = new_board()
     unknown = tuple(left_out(source, codec))
     job = Job(config, codec, name, None if data is None else ray.put(data), board, unknown)
-    with ending_in_order(board, say), watching(board, show, say):
-        _fit(job, source)
-    error = ray.get(board.error.remote())
-    if error is not None:
-        raise error
-    return Artifact.load(config.place("artifact"), trust=[config.model.name]).digest
+    with tracking.tracking(config, name, say) as trackers:
+        listening = Audience(config, show, say, trackers).listening(board)
+        with ending_in_order(board, say), listening:
+            _fit(job, source)
+        error = ray.get(board.error.remote())
+        if error is not None:
+            raise error
+        trained = Artifact.load(config.place("artifact"), trust=[config.model.name])
+        trackers.artifact(trained.digest, config.place("artifact"))
+    return trained.digest
 
 
 def prepare(
@@ -282,7 +288,7 @@ def _on_eval(job: Job, rank: int, progress: Progress, engine: Engine) -> bool:
     if rank == 0:
         sheet = picture(engine, job.codec)
         if sheet is not None:
-            place = job.config.place("samples", f"step-{progress.step:09d}.png")
-            storage.write_bytes(place, sheet)
+            storage.write_bytes(picture_of(job.config, progress.step), sheet)
+        job.board.evaluated.remote(progress)
     ray.train.report({"step": progress.step, **progress.terms})
     return False

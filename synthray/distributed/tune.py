@@ -22,6 +22,7 @@ from ray.tune.search.optuna import OptunaSearch
 from synthray import storage
 from synthray.config import Config
 from synthray.distributed.listening import Listener, Show
+from synthray.distributed.metrics import TuneMeters
 from synthray.distributed.searching import (
     domains,
     drawn_at_random,
@@ -168,8 +169,9 @@ def _search(job: Job, show: Show, say: Callable[[str], None]) -> list[TrialRow]:
         "num_samples": config.tune.trials,
         "max_concurrent_trials": config.tune.concurrent,
     }
-    listener = Listener(show, say, config.tune.trials, config.train.steps)
-    return run_trials(job, SEARCH, space, options, listener, config.tune.trials)
+    with TuneMeters(config.output) as meters:
+        listener = Listener(show, say, config.tune.trials, config.train.steps, meters)
+        return run_trials(job, SEARCH, space, options, listener, config.tune.trials)
 
 
 def _fresh_seeds(config: Config) -> list[int]:
@@ -187,8 +189,9 @@ def _replay(
     space = {"seeds": ray_tune.grid_search([[seed] for seed in seeds])}
     at_a_time = job.config.tune.concurrent or 0
     options = {"search_alg": BasicVariantGenerator(max_concurrent=at_a_time), "num_samples": 1}
-    listener = Listener(show, say, len(seeds), job.config.train.steps, "the best")
-    return run_trials(settled, FRESH, space, options, listener, len(seeds))
+    with TuneMeters(job.config.output) as meters:
+        listener = Listener(show, say, len(seeds), job.config.train.steps, meters, "the best")
+        return run_trials(settled, FRESH, space, options, listener, len(seeds))
 
 
 def _write_trials(config: Config, tuning: Tuning) -> None:

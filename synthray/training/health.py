@@ -25,6 +25,8 @@ from synthray.training.settings import Relief
 log = logging.getLogger(__name__)
 SAMPLE_BATCH = 250
 """Rows drawn at a time to be judged."""
+SCORES = ("coverage", "distance")
+"""What an evaluation adds to the terms of the losses."""
 
 
 class Watch:
@@ -109,15 +111,14 @@ class Watch:
         """
         if not self.on:
             return {}, None
-        names = ("coverage", "distance")
         mine = [-1.0, -1.0, 1.0]
         if self.rank == 0 and self._judge is not None:
             told = self._judge.score(self._samples(self._judge.rows))
-            mine = [*(told[name] for name in names), self._judge.floor["coverage"]]
+            mine = [*(told[name] for name in SCORES), self._judge.floor["coverage"]]
         *found, self.state.floor = broadcast(mine, self.engine.device)
         if found[0] < 0:
             return {}, None
-        scores = dict(zip(names, found, strict=True))
+        scores = dict(zip(SCORES, found, strict=True))
         fault = self.guard.judge(self.engine.step, scores, last=last)
         return scores, fault
 

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """Where training stands.
 
-    terms: the losses of the last step; rows_per_second: global rows; seconds_left: at this speed.
+    terms: the losses of the last step; rows_per_second: global rows; seconds_left: at this speed;
+    recoveries: the guard's returns to a healthy checkpoint so far.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Progress:
     terms: dict[str, float]
     rows_per_second: float
     seconds_left: float
+    recoveries: int = 0
 
 
 @dataclass
@@ -287,7 +289,8 @@ class Training:
         engine, rate = self.engine, self.meter.rate()
         left = (self.end - engine.step) * engine.rows.total / max(rate, 1e-9)
         values = {name: float(term) for name, term in terms.items()}
-        return Progress(engine.step, engine.config.steps, values, rate, left)
+        returns = self.watch.state.recoveries
+        return Progress(engine.step, engine.config.steps, values, rate, left, returns)
 
 
 def train(

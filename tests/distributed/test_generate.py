@@ -30,6 +30,7 @@ from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig, parse
 from synthray.distributed import generate as generation
 from synthray.distributed.generate import generate
+from synthray.distributed.serve import direct_opener
 from synthray.errors import (
     AccessDeniedError,
     ArtifactError,
@@ -45,6 +46,7 @@ from synthray.sampling.dataset import Plan, Receipt
 
 pytestmark = pytest.mark.timeout(300)
 SETTINGS = GenerateConfig(rows=7500, shard_rows=1024, seed=11)
+SMALL = GenerateConfig(rows=2000, shard_rows=1024)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,30 @@ def test_any_number_of_workers_writes_the_same_bytes(
     run(artifact_uri, str(tmp_path), workers, show=lambda *now: shown.append(now))
     assert files(str(tmp_path)) == reference
     assert shown[-1] == (7500, 7500) and sorted(shown) == shown
+
+
+def test_metrics_of_a_run_appear_at_the_nodes_metrics_port(
+    cluster: None, artifact_uri: str, tmp_path: Path
+) -> None:
+    """As Prometheus finds them, under the run's name."""
+    run(artifact_uri, str(tmp_path / "measured" / "synthetic"), settings=SMALL)
+    port = ray.nodes()[0]["MetricsExportPort"]
+
+    def told() -> dict[str, float]:
+        with direct_opener().open(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        mine = [line for line in lines if 'run="measured"' in line and "_bucket" not in line]
+        return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in mine}
+
+    expected = {f"ray_synthray_generate_{name}" for name in ("rows_total", "shard_seconds_count")}
+    # From the driver and from workers, each in its own time.
+    until(lambda: expected <= set(told()), 60, "no metrics there")
+    found = told()
+    assert found["ray_synthray_generate_rows_total"] == SMALL.rows
+    assert found["ray_synthray_generate_shards_total"] == 2
+    assert found["ray_synthray_generate_bytes_total"] == sum(
+        path.stat().st_size for path in tmp_path.rglob("*.parquet")
+    )
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])

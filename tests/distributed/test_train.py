@@ -167,6 +167,17 @@ def test_training_leaves_an_artifact_checkpoints_and_pictures(
     assert {progress.steps for progress in shown} == {STEPS}
 
 
+def test_training_is_logged_for_tensorboard_with_every_evaluation(
+    undisturbed: tuple[Path, str, list[Progress]],
+) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = reader.EventAccumulator(str(undisturbed[0] / "logs")).Reload()
+    assert [event.step for event in found.Scalars("eval/distance")] == [8, 16, 24]
+    assert [event.step for event in found.Images("samples")] == [8, 16, 24]
+    digest = found.Tensors("digest/text_summary")[0].tensor_proto.string_val
+    assert digest == [undisturbed[1].encode()]
+
+
 def test_the_same_command_again_trains_nothing(
     undisturbed: tuple[Path, str, list[Progress]], source: str, orders: Path
 ) -> None:

@@ -23,7 +23,7 @@ ORDER = [
     ("artifact_files",),
     ("artifact",),
     ("sampling",),
-    ("adapting",),
+    ("adapting", "tracking"),
     ("tuning",),
     ("serving", "console", "starter", "diagnosis", "api"),
     ("distributed",),
@@ -88,6 +88,7 @@ def test_the_package_imports_without_ray_and_lightly() -> None:
         "import sys; sys.modules['ray'] = None\n"
         "import synthray; assert 'torch' not in sys.modules\n"
         "import synthray.cli; synthray.fit; assert 'boto3' not in sys.modules\n"
+        "assert not {'mlflow', 'wandb', 'tensorboardX'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
