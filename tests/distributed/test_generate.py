@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import ray
 from processes import marked, own_processes, until
-from s3server import S3Server
+from cluster.local.s3 import S3Server
 from tiny import codec, save_artifact
 from written import files, write_dataset
 
