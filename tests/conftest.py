@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from cluster.local.s3 import S3Server
 
 if os.environ.get("SYNTHRAY_TEST_WITHOUT_RAY"):

@@ -101,7 +101,7 @@ def node_mark(name: str) -> str:
 
 
 def worker_words(address: str, kind: NodeType) -> list[str]:
-    """Of `ray start` for a worker; ports that would be the same on every node are left to chance."""
+    """Of `ray start` for a worker; ports that every node would have are left to chance."""
     return [
         f"--address={address}",
         f"--num-cpus={kind.cpus}",

@@ -112,20 +112,26 @@ class LocalCluster:
         words += [f"--include-dashboard={str(self._dashboard).lower()}"]
         if self.url:
             words += [f"--dashboard-port={self.url.rpartition(':')[2]}"]
-        environment = self._environment
-        if self.idle_seconds is not None:
-            file = write_scaling(self.place, self.address, self.groups, self.idle_seconds)
-            words += [f"--autoscaling-config={file}"]
-            environment = environment | AUTOSCALED_HEAD
-        self.nodes.append(Node(HEAD_ID, words, environment, self.place))
+        more, environment = self._scaling()
+        self._launch(HEAD_ID, [*words, *more], environment)
+
+    def _scaling(self) -> tuple[list[str], dict[str, str]]:
+        """Of the head, for its autoscaler: words of `ray start`, and environment."""
+        if self.idle_seconds is None:
+            return [], {}
+        file = write_scaling(self.place, self.address, self.groups, self.idle_seconds)
+        return [f"--autoscaling-config={file}"], AUTOSCALED_HEAD
+
+    def _launch(self, name: str, words: list[str], environment: Mapping[str, str]) -> Node:
+        node = Node(name, words, {**self._environment, **environment}, self.place)
+        self.nodes.append(node)
+        return node
 
     def add(self, kind: NodeType) -> Node:
         """Start one more node, without waiting for it."""
         name = f"{kind.name}-{uuid.uuid4().hex[:8]}"
-        environment = self._environment | {"RAY_NODE_TYPE_NAME": kind.name}
-        node = Node(name, worker_words(self.address, kind), environment, self.place)
-        self.nodes.append(node)
-        return node
+        words = worker_words(self.address, kind)
+        return self._launch(name, words, {"RAY_NODE_TYPE_NAME": kind.name})
 
     @property
     def _sessions(self) -> set[int]:

@@ -41,7 +41,7 @@ def _results(
 
 
 def _bound() -> int:
-    """Tasks under way: twice what runs at once, so that a cluster that can grow sees a reason to."""
+    """Of tasks under way: twice what runs at once; more than fits lets a cluster grow."""
     return 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 
