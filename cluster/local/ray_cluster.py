@@ -73,6 +73,8 @@ class LocalCluster:
         self.token.touch(mode=0o600)
         self.token.write_text(secrets.token_hex(32))
         self.nodes: list[Node] = []
+        self.inside: tuple[str, ...] = ()
+        """A command before one that is to reach the nodes, where these have a network of their own."""
         ports = free_ports(len(HEAD_PORTS) + 1)
         self._ports = dict(zip(HEAD_PORTS, ports, strict=False))
         self.address = f"{get_node_ip_address()}:{self._ports['--port']}"
