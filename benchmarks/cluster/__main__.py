@@ -3,7 +3,7 @@
     python -m benchmarks.cluster calm          from no worker, by Ray's autoscaler, as a Ray job
     python -m benchmarks.cluster killed        the same, and half of the nodes killed, twice
     python -m benchmarks.cluster kuberay       the same as calm, by `ray kuberay-autoscaler`
-    python -m benchmarks.cluster partition     hosts in network namespaces; one cut off and back (root)
+    python -m benchmarks.cluster partition     hosts in network namespaces, one cut off for a while
     python -m benchmarks.cluster table         what was measured so far
 
 Each run ends with a comparison of every file with those of a plain loop without Ray, and appends
@@ -37,6 +37,12 @@ from cluster.local.ray_cluster import LocalCluster
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 SHARD_ROWS = 8192  # about 3 processor seconds of a width-16 DCGAN of 28 x 28 pixels
 KIND = NodeType("cpu", 1)
+SHOWN = (
+    *("nodes", "shards", "same_bytes", "busy", "load"),
+    *("plain_cpu_s", "replicas_cpu_s", "cpu_s", "start_up_cpu_s", "lost_cpu_s"),
+    *("nodes_up_at", "computing_at", "ended_at", "given_back_after"),
+)
+"""Of a run's line, in the table."""
 
 
 def digest(out: Path) -> str:
@@ -99,7 +105,7 @@ def measured(
 ) -> dict[str, Any]:
     """Run the job on the cluster; what it took, and how the cluster changed."""
     out = file.parent / "out"
-    watch, harm = Watch(cluster), {}
+    watch = Watch(cluster)
     with (file.parent / "job.log").open("wb") as log:
         watch.start()
         job = subprocess.Popen(
@@ -173,10 +179,8 @@ def table() -> None:
     """The last run of each kind."""
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()]
     last = {row["run"]: row for row in rows}
-    names = ("nodes", "shards", "same_bytes", "busy", "plain_cpu_s", "replicas_cpu_s", "cpu_s")
-    names += ("start_up_cpu_s", "nodes_up_at", "computing_at", "ended_at", "given_back_after")
-    print("| |" + " | ".join(last) + " |\n|---" * 1 + "|---" * len(last) + "|")
-    for name in names:
+    print("| | " + " | ".join(last) + " |\n|---" + "|---" * len(last) + "|")
+    for name in SHOWN:
         print(f"| {name} | " + " | ".join(str(row.get(name, "")) for row in last.values()) + " |")
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.local.processes import end
-
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 OBJECT_STORE_BYTES = 100 << 20  # a node; shards and checkpoints do not pass through it
 ANY_PORT = ("--min-worker-port=0", "--max-worker-port=0")  # of workers: whatever is free
@@ -88,11 +86,6 @@ class Node:
     @property
     def started(self) -> bool:
         return "Ray runtime started" in self.log.read_text(errors="replace")
-
-    def kill(self) -> None:
-        """End it as a host that loses its power would."""
-        end(node_mark(self.name), {self.process.pid})
-        self.process.wait()
 
 
 def node_mark(name: str) -> str:

@@ -74,7 +74,7 @@ class LocalCluster:
         self.token.write_text(secrets.token_hex(32))
         self.nodes: list[Node] = []
         self.inside: tuple[str, ...] = ()
-        """A command before one that is to reach the nodes, where these have a network of their own."""
+        """Before a command that is to reach the nodes, where they have a network of their own."""
         ports = free_ports(len(HEAD_PORTS) + 1)
         self._ports = dict(zip(HEAD_PORTS, ports, strict=False))
         self.address = f"{get_node_ip_address()}:{self._ports['--port']}"
@@ -141,7 +141,7 @@ class LocalCluster:
 
     def processes(self) -> dict[int, str]:
         """All that this cluster runs now: process ids and titles."""
-        return {pid: title(pid) for pid in found(self.mark, self._sessions)}
+        return {pid: title(pid) for pid in found({self.mark}, self._sessions)}
 
     def workers(self) -> list[str]:
         """The names of the worker nodes whose raylet runs, whoever started them."""
@@ -153,8 +153,7 @@ class LocalCluster:
 
     def kill(self, name: str) -> None:
         """End the worker node with this name as a host that loses its power would."""
-        own = {node.process.pid for node in self.nodes if node.name == name}
-        end(node_mark(name), own)
+        end({self.mark, node_mark(name)})
 
     def check(self) -> None:
         """
@@ -204,7 +203,7 @@ class LocalCluster:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and any(n.process.poll() is None for n in self.nodes):
             time.sleep(0.05)
-        end(self.mark, self._sessions)
+        end({self.mark}, self._sessions)
         for node in self.nodes:
             node.process.wait()
         shutil.rmtree(self.place, ignore_errors=True)
