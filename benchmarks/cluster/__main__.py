@@ -137,16 +137,20 @@ def twice_half(
     cluster: LocalCluster, watch: Watch, job: subprocess.Popen[bytes], share: Callable[[], float]
 ) -> dict[str, Any]:
     """Kill half of the nodes when a third and when two thirds of the shards are written."""
-    killed = []
+    names: list[str] = []
+    lost: list[float] = []
     for part in (1 / 3, 2 / 3):
         while job.poll() is None and share() < part:
             time.sleep(0.1)
-        names = cluster.workers()
-        watch.look()
-        for name in names[: max(len(names) // 2, 1)]:
+        now = cluster.workers()
+        before = watch.alive()
+        for name in now[: max(len(now) // 2, 1)]:
             cluster.kill(name)
-            killed.append(name)
-    return {"nodes_killed": len(killed)}
+            names.append(name)
+        time.sleep(2)  # workers go with their raylet
+        gone = before.keys() - watch.alive().keys()
+        lost += [round(before[pid], 2) for pid in gone]
+    return {"nodes_killed": len(names), "killed_cpu_s": lost}
 
 
 def run(what: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -169,6 +173,9 @@ def run(what: str, given: argparse.Namespace) -> dict[str, Any]:
         with clusters[what]() as cluster:
             found = measured(cluster, file, given, disturb)
         found["cpu_s"] = round(spent() - base, 1)
+        # At most one shard was under way on each: what remains of whole ones.
+        lost = [seconds % (needed / given.shards) for seconds in found.get("killed_cpu_s", [])]
+        found["lost_cpu_s"] = round(sum(lost), 1)
         same = digest(place / "out" / "synthetic") == expected
     setting = {"run": what, "nodes": given.nodes, "shards": given.shards, "idle": given.idle}
     load = round(os.getloadavg()[1], 1)

@@ -102,6 +102,16 @@ class Watch(threading.Thread):
                 replica.looks += 1
                 replica.busy += at_a_shard
 
+    def alive(self) -> dict[int, float]:
+        """The replicas that compute now, with their processor seconds since their first shard."""
+        self.look()
+        here = self.cluster.processes()
+        return {
+            pid: replica.seconds - replica.start_up
+            for pid, replica in list(self.replicas.items())
+            if pid in here and replica.computing is not None
+        }
+
     def stop(self) -> None:
         self._over.set()
         self.join()
