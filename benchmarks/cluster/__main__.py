@@ -6,7 +6,7 @@
     python -m benchmarks.cluster partition     hosts in network namespaces, one cut off for a while
     python -m benchmarks.cluster table         what was measured so far
 
-Each run ends with a comparison of every file with those of a plain loop without Ray, and appends
+Several may be named; the plain run that they are compared with is done once. Each run ends with a comparison of every file with those of a plain loop without Ray, and appends
 one line to results/runs.jsonl.
 """
 
@@ -153,30 +153,28 @@ def twice_half(
     return {"nodes_killed": len(names), "killed_cpu_s": lost}
 
 
-def run(what: str, given: argparse.Namespace) -> dict[str, Any]:
+def run(
+    what: str, given: argparse.Namespace, artifact: Path, expected: str, needed: float
+) -> dict[str, Any]:
+    """One kind of run; ``expected`` and ``needed`` are the plain one's."""
+    base = spent()
+    groups = {KIND: given.nodes}
+    clusters: dict[str, Callable[[], LocalCluster]] = {
+        "calm": lambda: LocalCluster(groups, given.idle, dashboard_port=0),
+        "killed": lambda: LocalCluster(groups, given.idle, dashboard_port=0),
+        "kuberay": lambda: KubeRayCluster(groups, given.idle),
+        "partition": lambda: Hosts(groups),
+    }
+    disturbances = {"killed": twice_half, "partition": Hosts.cut_one_off}
     with tempfile.TemporaryDirectory(prefix="srb-") as folder:
-        place = Path(folder)
-        artifact = place / "artifact"
-        make_artifact(str(artifact), "dcgan", 16, 28)
-        expected, needed = plain(str(artifact), given.shards, place / "plain")
-        base = spent()
-        file = config(place, artifact, given)
-        groups = {KIND: given.nodes}
-        clusters: dict[str, Callable[[], LocalCluster]] = {
-            "calm": lambda: LocalCluster(groups, given.idle, dashboard_port=0),
-            "killed": lambda: LocalCluster(groups, given.idle, dashboard_port=0),
-            "kuberay": lambda: KubeRayCluster(groups, given.idle),
-            "partition": lambda: Hosts(groups),
-        }
-        disturbances = {"killed": twice_half, "partition": Hosts.cut_one_off}
-        disturb = disturbances.get(what, undisturbed)
+        file = config(Path(folder), artifact, given)
         with clusters[what]() as cluster:
-            found = measured(cluster, file, given, disturb)
+            found = measured(cluster, file, given, disturbances.get(what, undisturbed))
         found["cpu_s"] = round(spent() - base, 1)
-        # At most one shard was under way on each: what remains of whole ones.
-        lost = [seconds % (needed / given.shards) for seconds in found.get("killed_cpu_s", [])]
-        found["lost_cpu_s"] = round(sum(lost), 1)
-        same = digest(place / "out" / "synthetic") == expected
+        same = digest(Path(folder) / "out" / "synthetic") == expected
+    # At most one shard was under way on each: what remains of whole ones.
+    lost = [seconds % (needed / given.shards) for seconds in found.get("killed_cpu_s", [])]
+    found["lost_cpu_s"] = round(sum(lost), 1)
     setting = {"run": what, "nodes": given.nodes, "shards": given.shards, "idle": given.idle}
     load = round(os.getloadavg()[1], 1)
     return {**setting, "same_bytes": same, "plain_cpu_s": round(needed, 1), "load": load, **found}
@@ -194,26 +192,32 @@ def table() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=("calm", "killed", "kuberay", "partition", "table"))
+    kinds = ("calm", "killed", "kuberay", "partition", "table")
+    parser.add_argument("what", nargs="+", choices=kinds)
     parser.add_argument("--nodes", type=int, default=4, help="at most; one CPU each (4)")
     parser.add_argument(
         "--shards", type=int, default=160, help="of about 3 processor seconds (160)"
     )
     parser.add_argument("--idle", type=float, default=10, help="seconds until a node goes (10)")
     given = parser.parse_args()
-    if given.what == "table":
+    if given.what == ["table"]:
         table()
         return
-    if given.what == "partition" and (reason := missing()):
+    if "partition" in given.what and (reason := missing()):
         sys.exit(f"skipped: {reason}")
     adopt_orphans()
-    row = run(given.what, given)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as lines:
-        lines.write(json.dumps(row) + "\n")
-    print(json.dumps(row, indent=1))
-    if not row["same_bytes"]:
-        sys.exit("the bytes differ from those of the plain run")
+    with tempfile.TemporaryDirectory(prefix="srb-") as folder:
+        artifact = Path(folder) / "artifact"
+        make_artifact(str(artifact), "dcgan", 16, 28)
+        expected, needed = plain(str(artifact), given.shards, Path(folder) / "plain")
+        for what in given.what:
+            row = run(what, given, artifact, expected, needed)
+            RESULTS.parent.mkdir(exist_ok=True)
+            with RESULTS.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+            if not row["same_bytes"]:
+                sys.exit("the bytes differ from those of the plain run")
 
 
 if __name__ == "__main__":
