@@ -6,8 +6,8 @@
     python -m benchmarks.cluster partition     hosts in network namespaces, one cut off for a while
     python -m benchmarks.cluster table         what was measured so far
 
-Several may be named; the plain run that they are compared with is done once. Each run ends with a comparison of every file with those of a plain loop without Ray, and appends
-one line to results/runs.jsonl.
+Several may be named; the plain run that they are compared with, a loop without Ray, is done once.
+Every file is compared, and each run appends one line to results/runs.jsonl.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class KubeRayCluster(LocalCluster):
         while not self._over.wait(0.2):
             self.api.reconcile()
 
-    def start(self, seconds: float = 120) -> None:
+    def start(self, seconds: float = 300) -> None:
         super().start(seconds)
         self._operator.start()
         command = [*RAY, "kuberay-autoscaler", "--cluster-name", NAME]

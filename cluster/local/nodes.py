@@ -72,10 +72,16 @@ class Node:
         if guard := shutil.which("setpriv"):
             # Whoever started it may be killed: it then stops as if asked to.
             command = [guard, "--pdeathsig", "TERM", *command]
+        self._command = command
+        self._environment = {**environment, "RAY_CLOUD_INSTANCE_ID": name}
+        self.launch()
+
+    def launch(self) -> None:
+        """Also once more, after it has ended."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
-                env={**environment, "RAY_CLOUD_INSTANCE_ID": name},
+                self._command,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

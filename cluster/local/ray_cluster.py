@@ -39,6 +39,9 @@ HEAD_PORTS = (
     "--object-manager-port",
 )
 
+STARTS = 3
+"""Of a node: `ray start` gives its raylet 30 s to come up, too few on a very busy machine."""
+
 
 class LocalClusterError(RuntimeError):
     """A node did not start; the message ends with its log."""
@@ -91,7 +94,7 @@ class LocalCluster:
         jobs = {"RAY_API_SERVER_ADDRESS": self.url} if self.url else {}
         return own | jobs | self._given
 
-    def start(self, seconds: float = 120) -> None:
+    def start(self, seconds: float = 300) -> None:
         """Start the head, and the workers where no autoscaler does; wait until they are there.
 
         Raises:
@@ -169,10 +172,15 @@ class LocalCluster:
 
     def _wait(self, nodes: list[Node], seconds: float) -> None:
         deadline = time.monotonic() + seconds
+        attempts = {node.name: STARTS for node in nodes}
         for node in nodes:
             while not node.started:
-                if node.process.poll() is not None or time.monotonic() > deadline:
+                ended = node.process.poll() is not None
+                attempts[node.name] -= ended
+                if time.monotonic() > deadline or not attempts[node.name]:
                     raise self._failed(node, "did not start")
+                if ended:
+                    node.launch()
                 time.sleep(0.05)
 
     def _wait_for_jobs(self, seconds: float) -> None:
