@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, with an S3 server, until Ctrl-C.
+"""A Ray cluster of several nodes on this machine, with S3 and Prometheus, until Ctrl-C.
 
     python -m cluster.local --cpu 2 --spot 1            three workers of one CPU each
     python -m cluster.local --cpu 4 --gpu 1 --autoscale  none at first; up to so many on demand
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from cluster.local.monitoring import prometheus
 from cluster.local.nodes import NodeType
 from cluster.local.ray_cluster import LocalCluster, LocalClusterError
 from cluster.local.s3 import S3Server, S3ServerError
@@ -52,7 +53,9 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def told(cluster: LocalCluster, s3: S3Server, given: argparse.Namespace) -> str:
+def told(
+    cluster: LocalCluster, s3: S3Server, watched: str | None, given: argparse.Namespace
+) -> str:
     """What a person needs to use it; writes the file with the environment."""
     file = cluster.place / "env.sh"
     file.touch(mode=0o600)  # it holds the S3 server's keys
@@ -64,6 +67,7 @@ def told(cluster: LocalCluster, s3: S3Server, given: argparse.Namespace) -> str:
 Ray         {cluster.address}, dashboard and jobs {cluster.url}
 workers     {nodes} of {given.cpus_per_node} CPU{idle}
 S3          {s3.endpoint}, bucket s3://{BUCKET}
+Prometheus  {watched or "none: no `prometheus` on the path"}
 
 In another shell, first:
     . {file}
@@ -92,8 +96,11 @@ def main() -> None:
             s3.start()
             make_bucket(s3)
             idle = given.idle if given.autoscale else None
-            with LocalCluster(groups(given), idle, given.port, s3.env()) as cluster:
-                print(told(cluster, s3, given), flush=True)
+            with (
+                LocalCluster(groups(given), idle, given.port, s3.env()) as cluster,
+                prometheus(cluster.place) as watched,
+            ):
+                print(told(cluster, s3, watched, given), flush=True)
                 while True:
                     cluster.check()
                     time.sleep(1)
