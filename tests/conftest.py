@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from s3server import S3Server
+
+from cluster.local.s3 import S3Server
 
 if os.environ.get("SYNTHRAY_TEST_WITHOUT_RAY"):
     # Importing Ray now raises ImportError, as on a machine that does not have it.

@@ -15,6 +15,7 @@ import ray
 import ray.data
 import torch
 from ray.data import ActorPoolStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import storage
 from synthray.artifact import Artifact
@@ -218,15 +219,20 @@ def _write_missing(
     shards = [pa.table({"shard": pa.array([i], pa.int64())}) for i in range(plan.shards)]
     device = "cuda" if gpus else "cpu"
     size = min(workers, plan.shards)
-    ledger = Ledger.remote(MAX_ATTEMPTS, out)  # type: ignore[attr-defined]
+    # Beside the driver: a lost node must not take along what every worker waits for.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    placed = Ledger.options(scheduling_strategy=here)  # type: ignore[attr-defined]
+    ledger = placed.remote(MAX_ATTEMPTS, out)
     written = ray.data.from_arrow(shards).map_batches(
         ShardWriter,
         fn_constructor_args=(artifact_uri, plan, out, device, trust, ledger),
         batch_size=1,
         num_cpus=1,
         num_gpus=gpus or None,
-        # All at once, but a cluster with room for fewer replicas will do.
-        compute=ActorPoolStrategy(min_size=1, initial_size=size, max_size=size),
+        # All are asked for from the beginning to the end, so that an autoscaler adds their nodes at
+        # once and replaces lost ones; a cluster with room for fewer replicas will do. One shard
+        # each: two on the first replica that comes would leave the last one without.
+        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
     )
     receipts: dict[int, Receipt] = {}
     done = 0

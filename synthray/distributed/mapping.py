@@ -31,14 +31,18 @@ def cluster_map(
 def _results(
     function: ray.ObjectRef, items: Sequence[Any], advance: Callable[[], None]
 ) -> Iterator[Any]:
-    limit = 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)
     waiting: deque[ray.ObjectRef] = deque()
     for item in items:
-        if len(waiting) >= limit:
+        if len(waiting) >= _bound():
             yield _take(waiting, advance)
         waiting.append(_apply.remote(function, item))
     while waiting:
         yield _take(waiting, advance)
+
+
+def _bound() -> int:
+    """Of tasks under way: twice what runs at once; more than fits lets a cluster grow."""
+    return 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 
 def _take(waiting: deque[ray.ObjectRef], advance: Callable[[], None]) -> Any:

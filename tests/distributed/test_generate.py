@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 import ray
 from processes import marked, own_processes, until
-from s3server import S3Server
 from tiny import codec, save_artifact
 from written import files, write_dataset
 
+from cluster.local.s3 import S3Server
 from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig, parse
 from synthray.distributed import generate as generation

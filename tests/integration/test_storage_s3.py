@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from s3server import S3Server
 
+from cluster.local.s3 import S3Server
 from synthray import storage
 from synthray.errors import (
     AccessDeniedError,

@@ -353,9 +353,7 @@ def test_too_few_rows_are_told(name: str) -> None:
 
 
 def test_a_fifth_of_few_real_rows_is_too_few_for_a_holdout() -> None:
-    with pytest.raises(
-        UsageError, match=r"real data: 10 rows are too few .*a fifth"
-    ):
+    with pytest.raises(UsageError, match=r"real data: 10 rows are too few .*a fifth"):
         synthray.evaluate(REAL.slice(0, 50), FRESH)
 
 

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS, one binary, on ports of its own, in a temporary folder."""
+"""A real S3 server on this machine: SeaweedFS, one binary, on ports of its own, in a folder."""
 
 from __future__ import annotations
 

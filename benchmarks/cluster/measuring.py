@@ -1,0 +1,132 @@
+"""Measuring a job on a LocalCluster: what its processes take, and what its workers are at.
+
+The machine may be busy with other things, so processor seconds stand beside those of the clock.
+They count every process that the cluster and the job started, and those that were killed too:
+orphans become children of this process (prctl PR_SET_CHILD_SUBREAPER), and the kernel adds up what
+children took when they are reaped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import threading
+import time
+from dataclasses import dataclass, field
+
+from cluster.local.processes import processor_seconds, title
+from cluster.local.ray_cluster import LocalCluster
+
+SET_CHILD_SUBREAPER = 36  # of prctl(2)
+EVERY = 0.25  # seconds between two looks
+REPLICA = "ray::MapWorker("
+
+
+def adopt_orphans() -> None:
+    """
+    Raises:
+        OSError: the kernel refused.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl: orphaned processes could not be adopted")
+
+
+def spent() -> float:
+    """Processor seconds of all children that have ended; waits for those that have not."""
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        pass
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@dataclass
+class Replica:
+    """A process that generates, as seen so far."""
+
+    seen: float
+    """Seconds of the clock since the watch began."""
+    computing: float | None = None
+    start_up: float = 0.0
+    """Processor seconds before its first shard: imports, the model."""
+    seconds: float = 0.0
+    """Processor seconds in all."""
+    looks: int = 0
+    busy: int = 0
+    """Looks since its first shard, and those that found it at a shard."""
+
+
+@dataclass
+class Watch(threading.Thread):
+    """Looks at a cluster until stopped."""
+
+    cluster: LocalCluster
+    nodes: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds, worker nodes), whenever the number changed."""
+    replicas: dict[int, Replica] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+        self.begun = time.monotonic()
+        self._over = threading.Event()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def now(self) -> float:
+        return time.monotonic() - self.begun
+
+    def run(self) -> None:
+        while not self._over.wait(EVERY):
+            self.look()
+
+    def look(self) -> None:
+        """Every process once."""
+        found = self.cluster.processes()
+        now, count = self.now(), sum("raylet/raylet " in words for words in found.values()) - 1
+        if not self.nodes or self.nodes[-1][1] != count:
+            self.nodes.append((round(now, 1), count))
+        for pid, words in found.items():
+            if not words.startswith(REPLICA):
+                continue
+            replica = self.replicas.setdefault(pid, Replica(now))
+            replica.seconds = max(processor_seconds(pid), replica.seconds)
+            # Its title names the method that runs: `submit` is a shard.
+            at_a_shard = title(pid).endswith(".submit")
+            if at_a_shard and replica.computing is None:
+                replica.computing, replica.start_up = now, replica.seconds
+            if replica.computing is not None:
+                replica.looks += 1
+                replica.busy += at_a_shard
+
+    def alive(self) -> dict[int, float]:
+        """The replicas that compute now, with their processor seconds since their first shard."""
+        self.look()
+        here = self.cluster.processes()
+        return {
+            pid: replica.seconds - replica.start_up
+            for pid, replica in list(self.replicas.items())
+            if pid in here and replica.computing is not None
+        }
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+    def report(self) -> dict[str, float]:
+        """Of the replicas that computed."""
+        began = [r for r in self.replicas.values() if r.computing is not None]
+        first = min(began, key=lambda r: r.computing or 0.0, default=None)
+        up = next((at for at, count in self.nodes if count), 0.0)
+        looks = sum(r.looks for r in began)
+        return {
+            "nodes_up_at": up,
+            "computing_at": round(first.computing or 0.0, 1) if first else -1.0,
+            "start_up_cpu_s": round(max((r.start_up for r in began), default=0.0), 1),
+            "busy": round(sum(r.busy for r in began) / looks, 3) if looks else 0.0,
+            "replicas": len(began),
+            "replicas_cpu_s": round(sum(r.seconds for r in began), 1),
+        }
