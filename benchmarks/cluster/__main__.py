@@ -37,6 +37,7 @@ from cluster.local.ray_cluster import LocalCluster
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 SHARD_ROWS = 8192  # about 3 processor seconds of a width-16 DCGAN of 28 x 28 pixels
 KIND = NodeType("cpu", 1)
+CORES = len(os.sched_getaffinity(0))
 SHOWN = (
     *("nodes", "shards", "same_bytes", "busy", "load"),
     *("plain_cpu_s", "replicas_cpu_s", "cpu_s", "start_up_cpu_s", "lost_cpu_s"),
@@ -52,26 +53,40 @@ def digest(out: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def plain(artifact: str, shards: int, out: Path) -> tuple[str, float]:
-    """The digest of the dataset by one process without Ray, and its processor seconds."""
-    code = (
-        "import sys, time, torch; torch.set_num_threads(1)\n"
-        "from synthray.artifact import Artifact\n"
-        "from synthray.config import GenerateConfig\n"
-        "from synthray.sampling import dataset\n"
-        "from synthray.sampling.virtual import VirtualDataset\n"
-        "uri, rows, shard_rows, out = sys.argv[1], *map(int, sys.argv[2:4]), sys.argv[4]\n"
-        "settings = GenerateConfig(rows=rows, shard_rows=shard_rows)\n"
-        "artifact = Artifact.load(uri); virtual = VirtualDataset(artifact, settings.seed)\n"
-        "plan = dataset.Plan.of(artifact.digest, settings); begin = time.process_time()\n"
-        "[dataset.write_shard(virtual, plan, out, shard) for shard in range(plan.shards)]\n"
-        "print(time.process_time() - begin)\n"
-    )
-    words = [artifact, str(shards * SHARD_ROWS), str(SHARD_ROWS), str(out)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], check=True, capture_output=True, text=True
-    )
-    return digest(out), float(done.stdout)
+PLAIN = """
+import sys, time, torch
+from synthray.artifact import Artifact
+from synthray.config import GenerateConfig
+from synthray.sampling import dataset
+from synthray.sampling.virtual import VirtualDataset
+
+torch.set_num_threads(1)
+uri, out = sys.argv[1:3]
+rows, shard_rows, first, step = map(int, sys.argv[3:])
+settings = GenerateConfig(rows=rows, shard_rows=shard_rows)
+artifact = Artifact.load(uri)
+virtual = VirtualDataset(artifact, settings.seed)
+plan = dataset.Plan.of(artifact.digest, settings)
+begin = time.process_time()
+for shard in range(first, plan.shards, step):
+    dataset.write_shard(virtual, plan, out, shard)
+print(time.process_time() - begin)
+"""
+
+
+def plain(artifact: Path, shards: int, out: Path) -> tuple[str, float]:
+    """The digest of the dataset by loops without Ray, and their processor seconds in all."""
+    settings = [str(artifact), str(out), str(shards * SHARD_ROWS), str(SHARD_ROWS)]
+    loops = [
+        subprocess.Popen(
+            [sys.executable, "-c", PLAIN, *settings, str(first), str(CORES)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in range(CORES)
+    ]
+    needed = [float(loop.communicate()[0]) for loop in loops]
+    return digest(out), sum(needed)
 
 
 def config(place: Path, artifact: Path, given: argparse.Namespace) -> Path:
@@ -209,7 +224,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="srb-") as folder:
         artifact = Path(folder) / "artifact"
         make_artifact(str(artifact), "dcgan", 16, 28)
-        expected, needed = plain(str(artifact), given.shards, Path(folder) / "plain")
+        expected, needed = plain(artifact, given.shards, Path(folder) / "plain")
         for what in given.what:
             row = run(what, given, artifact, expected, needed)
             RESULTS.parent.mkdir(exist_ok=True)
