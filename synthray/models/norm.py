@@ -56,8 +56,9 @@ class BatchNorm(nn.Module):
 class _SyncBatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Any, ...]:
-        dims = [d for d in range(x.dim()) if d != 1]
-        var, mean = torch.var_mean(x.float(), dims, correction=0)
+        # What torch's own batch norm computes: its var_mean over all but the channels is twenty
+        # times as slow.
+        mean, var = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
         # Sums of values and of squares, and how many. In float64 the difference below does not
         # cancel.
         mean, var = mean.double(), var.double()
@@ -91,5 +92,6 @@ class _SyncBatchNorm(torch.autograd.Function):
         shape = [1, -1] + [1] * (x.dim() - 2)
         slope = weight * inverse.square() * sums[1] / count
         offset = weight * inverse * sums[0] / count - slope * mean
-        through = x * slope.view(shape) + offset.view(shape)
-        return (grad_x - through).to(grad_x.dtype), grad_weight, grad_bias, None
+        # In float32, whatever the rows are in; in place, for this is memory-bound.
+        through = (x * slope.view(shape)).add_(offset.view(shape))
+        return through.neg_().add_(grad_x).to(grad_x.dtype), grad_weight, grad_bias, None
