@@ -86,7 +86,7 @@ def words_of(command) -> set[str]:
 
 def test_every_command_has_help(run) -> None:
     for name in filter(None, SURFACE):
-        code, out, err = run(name, "--help")
+        code, out, err = run(*name.split(), "--help")
         assert (code, err) == (0, "") and "Usage" in out
 
 
