@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from benchmarks.cluster.kuberay import KubeRayCluster
-from benchmarks.cluster.measuring import Watch, adopt_orphans, spent
+from benchmarks.cluster.measuring import Watch
 from benchmarks.cluster.partition import Hosts, missing
 from benchmarks.generate import make_artifact
 from cluster.local.nodes import NodeType
@@ -129,6 +129,7 @@ def measured(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+        watch.job = job.pid
         harm = disturb(cluster, watch, job, lambda: receipts(out) / given.shards) or {}
         code = job.wait()
     ended = watch.now()
@@ -172,7 +173,6 @@ def run(
     what: str, given: argparse.Namespace, artifact: Path, expected: str, needed: float
 ) -> dict[str, Any]:
     """One kind of run; ``expected`` and ``needed`` are the plain one's."""
-    base = spent()
     groups = {KIND: given.nodes}
     clusters: dict[str, Callable[[], LocalCluster]] = {
         "calm": lambda: LocalCluster(groups, given.idle, dashboard_port=0),
@@ -185,7 +185,6 @@ def run(
         file = config(Path(folder), artifact, given)
         with clusters[what]() as cluster:
             found = measured(cluster, file, given, disturbances.get(what, undisturbed))
-        found["cpu_s"] = round(spent() - base, 1)
         same = digest(Path(folder) / "out" / "synthetic") == expected
     # At most one shard was under way on each: what remains of whole ones.
     lost = [seconds % (needed / given.shards) for seconds in found.get("killed_cpu_s", [])]
@@ -220,7 +219,6 @@ def main() -> None:
         return
     if "partition" in given.what and (reason := missing()):
         sys.exit(f"skipped: {reason}")
-    adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="srb-") as folder:
         artifact = Path(folder) / "artifact"
         make_artifact(str(artifact), "dcgan", 16, 28)
