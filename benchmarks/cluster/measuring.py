@@ -102,11 +102,15 @@ class Watch(threading.Thread):
         """Of the replicas that computed."""
         began = [r for r in self.replicas.values() if r.computing is not None]
         first = min(began, key=lambda r: r.computing or 0.0, default=None)
-        up = next((at for at, count in self.nodes if count), 0.0)
+        started = first.computing if first and first.computing else 0.0
+        # The last time before it that the first node came: one may come to nothing.
+        pairs = zip([(0.0, 0), *self.nodes], self.nodes, strict=False)
+        ups = [at for (_, before), (at, count) in pairs if not before and count and at <= started]
+        up = max(ups, default=0.0)
         looks = sum(r.looks for r in began)
         return {
             "nodes_up_at": up,
-            "computing_at": round(first.computing or 0.0, 1) if first else -1.0,
+            "computing_at": round(started, 1),
             "start_up_cpu_s": round(max((r.start_up for r in began), default=0.0), 1),
             "busy": round(sum(r.busy for r in began) / looks, 3) if looks else 0.0,
             "replicas": len(began),
