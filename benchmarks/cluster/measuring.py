@@ -1,46 +1,22 @@
 """Measuring a job on a LocalCluster: what its processes take, and what its workers are at.
 
 The machine may be busy with other things, so processor seconds stand beside those of the clock.
-They count every process that the cluster and the job started, and those that were killed too:
-orphans become children of this process (prctl PR_SET_CHILD_SUBREAPER), and the kernel adds up what
-children took when they are reaped.
+They are read from the kernel for every process of the cluster and the job, four times a second:
+what one took in its last quarter of a second is missed. (Waiting for children would count nothing
+of workers, for a raylet does not wait for them.)
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import resource
 import threading
 import time
 from dataclasses import dataclass, field
 
-from cluster.local.processes import processor_seconds, title
+from cluster.local.processes import processor_seconds
 from cluster.local.ray_cluster import LocalCluster
 
-SET_CHILD_SUBREAPER = 36  # of prctl(2)
 EVERY = 0.25  # seconds between two looks
 REPLICA = "ray::MapWorker("
-
-
-def adopt_orphans() -> None:
-    """
-    Raises:
-        OSError: the kernel refused.
-    """
-    if ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl: orphaned processes could not be adopted")
-
-
-def spent() -> float:
-    """Processor seconds of all children that have ended; waits for those that have not."""
-    try:
-        while True:
-            os.waitpid(-1, 0)
-    except ChildProcessError:
-        pass
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 @dataclass
@@ -67,6 +43,10 @@ class Watch(threading.Thread):
     nodes: list[tuple[float, int]] = field(default_factory=list)
     """(seconds, worker nodes), whenever the number changed."""
     replicas: dict[int, Replica] = field(default_factory=dict)
+    taken: dict[int, float] = field(default_factory=dict)
+    """Processor seconds of every process so far."""
+    job: int | None = None
+    """The process that submits or drives the job."""
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
@@ -89,13 +69,15 @@ class Watch(threading.Thread):
         now, count = self.now(), sum("raylet/raylet " in words for words in found.values()) - 1
         if not self.nodes or self.nodes[-1][1] != count:
             self.nodes.append((round(now, 1), count))
+        for pid in [*found, *([self.job] if self.job else [])]:
+            self.taken[pid] = max(processor_seconds(pid), self.taken.get(pid, 0.0))
         for pid, words in found.items():
             if not words.startswith(REPLICA):
                 continue
             replica = self.replicas.setdefault(pid, Replica(now))
-            replica.seconds = max(processor_seconds(pid), replica.seconds)
+            replica.seconds = self.taken[pid]
             # Its title names the method that runs: `submit` is a shard.
-            at_a_shard = title(pid).endswith(".submit")
+            at_a_shard = words.endswith(".submit")
             if at_a_shard and replica.computing is None:
                 replica.computing, replica.start_up = now, replica.seconds
             if replica.computing is not None:
@@ -120,13 +102,18 @@ class Watch(threading.Thread):
         """Of the replicas that computed."""
         began = [r for r in self.replicas.values() if r.computing is not None]
         first = min(began, key=lambda r: r.computing or 0.0, default=None)
-        up = next((at for at, count in self.nodes if count), 0.0)
+        started = first.computing if first and first.computing else 0.0
+        # The last time before it that the first node came: one may come to nothing.
+        pairs = zip([(0.0, 0), *self.nodes], self.nodes, strict=False)
+        ups = [at for (_, before), (at, count) in pairs if not before and count and at <= started]
+        up = max(ups, default=0.0)
         looks = sum(r.looks for r in began)
         return {
             "nodes_up_at": up,
-            "computing_at": round(first.computing or 0.0, 1) if first else -1.0,
+            "computing_at": round(started, 1),
             "start_up_cpu_s": round(max((r.start_up for r in began), default=0.0), 1),
             "busy": round(sum(r.busy for r in began) / looks, 3) if looks else 0.0,
             "replicas": len(began),
             "replicas_cpu_s": round(sum(r.seconds for r in began), 1),
+            "cpu_s": round(sum(self.taken.values()), 1),
         }
