@@ -162,11 +162,6 @@ def test_sampled_numbers_become_settings_and_come_back_into_their_ranges() -> No
         (SPACE, {"scheduler": "pbt", "concurrent": 1}, "tune.concurrent: not for pbt"),
         (SPACE, {"scheduler": "pbt", "perturb_every": 60}, "nothing would be copied"),
         (SPACE, {"train": {"guard": {"warm_up": 60}}}, "nothing would be judged"),
-        (
-            {"train.batch_size": {"low": 8, "high": 32, "integer": True}},
-            {"cluster": {"workers": 2}},
-            "list the sizes",
-        ),
         ({"train.batch_size": {"low": 8, "high": 32}}, {}, "write integer: true"),
         (SPACE, {"grace": 0.2}, "tune.grace: 0.2 is less than the burn-in, 0.25"),
         (SPACE, {"train": {"guard": {"enabled": False}}}, "train.guard.enabled: false"),
