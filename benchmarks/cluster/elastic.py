@@ -26,6 +26,7 @@ from benchmarks.cluster.nodes import Nodes, several_nodes
 from synthray.artifact import Artifact
 from synthray.config import Config, parse
 from synthray.distributed import train as training
+from synthray.distributed.asked import ELASTIC_SECONDS
 from synthray.distributed.cluster import connect
 
 RESULTS = Path(__file__).parent / "results" / "elastic.jsonl"
@@ -79,7 +80,9 @@ class Course:
     def act(self) -> None:
         """Kill or add a node when it is time."""
         now = time.monotonic() - self.began
-        if "killed" not in self.marks and len(self.seen) > 20:
+        # Not before it has left a first checkpoint.
+        due = self.seen and now > self.seen[0][0] + 1.5 * ELASTIC_SECONDS
+        if "killed" not in self.marks and due:
             self.marks["killed"] = now
             self.nodes.kill(self.victim)
         alone = next((t for t, line in self._changes() if line.startswith("workers: 1")), None)

@@ -9,7 +9,6 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray.errors import SynthRayError
 
@@ -73,8 +72,9 @@ class Board(FirstError):
 
 def new_board() -> Any:
     """A board on the driver's node: it is lost when the driver is, and with no other node."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return Board.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    # A node affinity would prefer a node with processors, which a head often has none of.
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    return Board.options(label_selector=here).remote()  # type: ignore[attr-defined]
 
 
 @contextmanager
