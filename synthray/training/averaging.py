@@ -43,7 +43,8 @@ def average(tensors: Sequence[Tensor], weight: float = 1.0) -> list[Tensor]:
     DistributedDataParallel is not used: its reducer hooks break with two networks that take turns
     and with double backward.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    alone = not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+    if alone or not tensors:
         return list(tensors)
     flat = torch.cat([t.reshape(-1) for t in tensors])
     if weight != 1:

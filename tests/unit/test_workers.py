@@ -17,6 +17,7 @@ from synthray import rng
 from synthray.data.batches import MemoryBatches
 from synthray.data.codec import DataSpec, Encoded
 from synthray.errors import NonFiniteError
+from synthray.models.base import Batch
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import agree, average
 from synthray.training.checkpoint import CheckpointStore
@@ -55,6 +56,11 @@ def worker(rank: int, workers: int, folder: str) -> dict[str, Any]:
         train(engine, codec, batches, store, Hooks(), rank=rank)
     parts = [torch.full((2, 3), float(rank)), torch.tensor(10.0 * rank), torch.empty(0)]
     found["average"] = average(parts)
+    # The guard looks on while a family trains that tells it nothing.
+    engine, codec, batches = setup(CASES["cvae"], rank, workers)
+    batch = next(iter(batches.start_at(0)))
+    told = Batch(codec.scale(torch.from_numpy(batch.x)), torch.from_numpy(batch.cond))
+    found["diagnosis"] = (engine.diagnose(told), average([]))
     found["agree"] = [agree(7, torch.device("cpu")), agree(rank, torch.device("cpu"))]
     # Rank 1 alone finds a checkpoint.
     engine, codec, batches = setup(CASES["gan"], rank, workers)
@@ -129,6 +135,10 @@ def test_averages_are_means_in_the_shapes_given(two: list[dict[str, Any]]) -> No
         assert torch.equal(scalar, torch.tensor(5.0))
         assert nothing.shape == (0,)
         assert found["agree"] == [True, False]
+
+
+def test_a_family_may_tell_the_guard_nothing(two: list[dict[str, Any]]) -> None:
+    assert [found["diagnosis"] for found in two] == [({}, [])] * 2
 
 
 def test_alone_the_average_is_what_was_given() -> None:
