@@ -71,10 +71,13 @@ class Board(FirstError):
 
 
 def new_board() -> Any:
-    """A board on the driver's node: it is lost when the driver is, and with no other node."""
+    return beside_driver(Board).remote()
+
+
+def beside_driver(actor: Any) -> Any:
+    """The actor class, on the driver's node: it is lost when the driver is, and with no other."""
     # A node affinity would prefer a node with processors, which a head often has none of.
-    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    return Board.options(label_selector=here).remote()  # type: ignore[attr-defined]
+    return actor.options(label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()})
 
 
 @contextmanager

@@ -15,13 +15,12 @@ import ray
 import ray.data
 import torch
 from ray.data import ActorPoolStrategy
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import storage
 from synthray.artifact import Artifact
 from synthray.config import Config, GenerateConfig
 from synthray.data.schema import Kind
-from synthray.distributed.board import FirstError
+from synthray.distributed.board import FirstError, beside_driver
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.metrics import GenerateMeters
 from synthray.distributed.patience import patiently
@@ -220,9 +219,7 @@ def _write_missing(
     device = "cuda" if gpus else "cpu"
     size = min(workers, plan.shards)
     # Beside the driver: a lost node must not take along what every worker waits for.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    placed = Ledger.options(scheduling_strategy=here)  # type: ignore[attr-defined]
-    ledger = placed.remote(MAX_ATTEMPTS, out)
+    ledger = beside_driver(Ledger).remote(MAX_ATTEMPTS, out)
     written = ray.data.from_arrow(shards).map_batches(
         ShardWriter,
         fn_constructor_args=(artifact_uri, plan, out, device, trust, ledger),
