@@ -232,10 +232,12 @@ def save(
     }
     if critic:
         files["critic.safetensors"] = _tensors(critic)
+    # All settings, not those alone that were given: defaults may change, and the weights do not.
+    params = models.check_params(config).model_dump(mode="json")
     manifest = Manifest(
         synthray=__version__,
         torch=torch.__version__,
-        model=config,
+        model=config.model_copy(update={"params": params}),
         card=dict(card),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )

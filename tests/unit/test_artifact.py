@@ -77,6 +77,25 @@ def test_the_digest_depends_on_the_content_and_on_nothing_else(tmp_path: Path) -
     assert save_artifact(str(tmp_path / "d"), codec({})) != digest
 
 
+def test_an_artifact_keeps_what_was_the_default_when_it_was_trained(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = Artifact.load(str(place))
+    config = models.family("dcgan").Config
+    latent = loaded.model.config.latent_dim
+    assert loaded.manifest.model.params["latent_dim"] == latent
+    monkeypatch.setattr(config.model_fields["latent_dim"], "default", latent + 1)
+    config.model_rebuild(force=True)
+    try:
+        assert config().latent_dim == latent + 1
+        again = Artifact.load(str(place))
+    finally:
+        monkeypatch.undo()
+        config.model_rebuild(force=True)
+    rows = [VirtualDataset(found, 0).rows(0, 5) for found in (loaded, again)]
+    assert rows[0].equals(rows[1])
+
+
 def test_artifact_json_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     write = storage.write_bytes
