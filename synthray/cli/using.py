@@ -136,7 +136,7 @@ def serve(
 ) -> None:
     """Serve artifacts over HTTP until interrupted. A model is named by its folder, or NAME=URI."""
     chosen = {k: v for k, v in (("port", port), ("host", host)) if v is not None}
-    if targets[0].endswith((".yaml", ".yml")):
+    if configs.is_config(targets[0]):
         overrides = [*targets[1:], *(f"serve.{k}={v}" for k, v in chosen.items())]
         settings = load(targets[0], overrides, address)
         uris = {"model": settings.place("artifact")}

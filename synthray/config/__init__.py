@@ -4,7 +4,7 @@ from synthray.config.guard import GuardConfig
 from synthray.config.privacy import PrivacyConfig
 from synthray.config.problems import config_error, explain
 from synthray.config.ramps import Ramp, Scheduled, ScheduledShare, ShareRamp, peak, value_at
-from synthray.config.reading import changed, dump, load, parse
+from synthray.config.reading import changed, dump, is_config, load, parse
 from synthray.config.sections import (
     BLOCK_ROWS,
     Change,
@@ -50,6 +50,7 @@ __all__ = [
     "config_error",
     "dump",
     "explain",
+    "is_config",
     "load",
     "parse",
     "peak",

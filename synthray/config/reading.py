@@ -20,6 +20,11 @@ VARIABLE = "env:"
 """Before the name of an environment variable that holds a config."""
 
 
+def is_config(uri: str) -> bool:
+    """Whether a word names a config, and not an artifact."""
+    return uri.startswith(VARIABLE) or uri.endswith((".yaml", ".yml"))
+
+
 def load(uri: str, overrides: Sequence[str] = ()) -> Config:
     """Read a config file and apply ``key=value`` overrides.
 

@@ -131,6 +131,7 @@ def test_doctor_tells_versions_and_processors(run) -> None:
         (["evaluate", "c.yaml", "--real", "r"], "--real: only with"),
         (["evaluate", "c.yaml", "--report", "r.html"], "--report: only with"),
         (["serve", "none.yaml", "serve.port=1"], "none.yaml does not exist"),
+        (["serve", "env:SYNTHRAY_NOTHING"], "the variable SYNTHRAY_NOTHING of env:"),
         (["serve", "a/artifact", "b=x", "a=y"], "two models are named 'a'"),
         (["submit", "train", "none.yaml"], "Missing option"),
         (["adapt", "none.yaml"], "Missing option"),
