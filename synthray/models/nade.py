@@ -36,8 +36,8 @@ from synthray.rng import BatchRandom
 
 
 class NADEConfig(Strict):
-    embedding: int = Field(32, ge=1, description="numbers that stand for the columns seen so far")
-    hidden: int = Field(32, ge=1, description="units of each column's own network")
+    embedding: int = Field(64, ge=1, description="numbers that stand for the columns seen so far")
+    hidden: int = Field(48, ge=1, description="units of each column's own network")
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=3e-3, beta1=0.9, beta2=0.99, weight_decay=5e-4, schedule="cosine", final=0.01
     )
