@@ -1,8 +1,9 @@
 """Drawing rows from an autoregressive network, slot after slot (see `nade`).
 
-The slots of few codes come first, all at once: every way in which a row can begin is listed with
-its probability, the product of the conditionals, so one draw among them settles several slots. The
-list depends on the weights alone and is made once. The other slots follow one by one.
+The slots of many codes come first, several at once: every way in which a row can begin is listed
+with its probability, the product of the conditionals, so one draw among them settles them all. The
+list depends on the weights alone and is made once. The other slots follow one by one, those of few
+codes last: they are what people predict, and they are truest given all others.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Drawing:
                     embedding=net.embedding[codes],
                 )
             )
-        self.steps = sorted(steps, key=lambda step: step.codes)
+        self.steps = sorted(steps, key=lambda step: -step.codes)
         self._beginnings: dict[tuple[int, ...], Beginnings] = {}
 
     def draw(
