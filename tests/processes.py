@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from cluster.local.processes import end, found
 
 
 def with_path(folder: Path) -> str:
@@ -36,21 +36,12 @@ def own_processes(name: str) -> list[int]:
 
 def marked(mark: str) -> list[int]:
     """The processes with this word in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # gone since, or somebody else's
-            continue
-    return found
+    return found([mark])
 
 
 def end_all(mark: str) -> None:
     """Kill the processes with this word in their environment."""
-    for pid in marked(mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    end([mark])
 
 
 def until(

@@ -31,6 +31,7 @@ from benchmarks.cluster.kuberay import KubeRayCluster
 from benchmarks.cluster.measuring import Watch
 from benchmarks.cluster.partition import Hosts, missing
 from benchmarks.generate import make_artifact
+from benchmarks.stability.results import Results
 from cluster.local.nodes import NodeType
 from cluster.local.ray_cluster import LocalCluster
 
@@ -210,8 +211,7 @@ def run(
 
 def table() -> None:
     """The last run of each kind."""
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()]
-    last = {row["run"]: row for row in rows}
+    last = {row["run"]: row for row in Results(RESULTS).rows}
     print("| | " + " | ".join(last) + " |\n|---" + "|---" * len(last) + "|")
     for name in SHOWN:
         print(f"| {name} | " + " | ".join(str(row.get(name, "")) for row in last.values()) + " |")
@@ -240,9 +240,7 @@ def main() -> None:
         expected, needed = known(artifact, given.shards, given.plain)
         for what in given.what:
             row = run(what, given, artifact, expected, needed)
-            RESULTS.parent.mkdir(exist_ok=True)
-            with RESULTS.open("a") as lines:
-                lines.write(json.dumps(row) + "\n")
+            Results(RESULTS).add(row)
             print(json.dumps(row), flush=True)
             if not row["same_bytes"]:
                 sys.exit("the bytes differ from those of the plain run")

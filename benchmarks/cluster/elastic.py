@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.cluster.nodes import Nodes, several_nodes
+from benchmarks.stability.results import Results
 from synthray.artifact import Artifact
 from synthray.config import Config, parse
 from synthray.distributed import train as training
@@ -139,9 +140,7 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
     }
     print(json.dumps(row, indent=2))
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    Results(RESULTS).add(row)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.cluster.elastic import settings
 from benchmarks.cluster.nodes import several_nodes
 from benchmarks.cluster.timed import FOLDER
+from benchmarks.stability.results import Results
 from synthray.config import Config, changed
 from synthray.distributed.cluster import connect
 from synthray.distributed.train import train
@@ -94,9 +95,7 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
     }
     print(json.dumps(row, indent=2))
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    Results(RESULTS).add(row)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from cluster.local.nodes import free_ports
+from cluster.local.ports import free_ports
 
 CONFIG = Path(__file__).parents[1] / "monitoring" / "prometheus.yaml"
 DEFAULT_FOLDER = "/tmp/ray/"

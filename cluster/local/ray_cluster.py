@@ -21,10 +21,10 @@ from cluster.local.nodes import (
     Node,
     NodeType,
     clean_environment,
-    free_ports,
     node_mark,
     worker_words,
 )
+from cluster.local.ports import free_ports
 from cluster.local.processes import end, environment_of, found, title
 from cluster.local.scaling import AUTOSCALED_HEAD, HEAD_ID, write_scaling
 

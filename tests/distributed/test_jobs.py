@@ -6,7 +6,6 @@ import json
 import os
 import runpy
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,10 +21,11 @@ import mortal
 import pytest
 import tiny
 import yaml
-from ports import free_ports
-from processes import marked, until, with_path
+from processes import end_all, until, with_path
 from ray.job_submission import JobSubmissionClient
 
+from cluster.local.ports import free_ports
+from cluster.local.ray_cluster import HEAD_PORTS
 from synthray import config as configs
 from synthray.config import ClusterConfig
 from synthray.distributed.cluster import connect
@@ -37,17 +37,7 @@ pytestmark = pytest.mark.timeout(400)
 JOBS = Path(__file__).parents[2] / "jobs"
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 TOKEN = uuid.uuid4().hex * 2
-PORTS = (
-    "--port",
-    "--dashboard-port",
-    "--ray-client-server-port",
-    "--dashboard-agent-listen-port",
-    "--dashboard-agent-grpc-port",
-    "--metrics-export-port",
-    "--runtime-env-agent-port",
-    "--node-manager-port",
-    "--object-manager-port",
-)
+PORTS = (*HEAD_PORTS, "--dashboard-port")
 
 
 @dataclass
@@ -114,11 +104,7 @@ class Head:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pid in marked(self.mark):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        end_all(self.mark)
 
 
 @pytest.fixture(scope="module")

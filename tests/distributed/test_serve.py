@@ -21,9 +21,9 @@ import ray
 import torch
 import yaml
 from PIL import Image
-from ports import free_ports
 from ray.serve.schema import ServeDeploySchema
 
+from cluster.local.ports import free_ports
 from synthray import artifact as artifacts
 from synthray import models, storage
 from synthray.artifact import Artifact

@@ -1,4 +1,4 @@
-"""Ports for servers that a test starts in processes of their own."""
+"""Ports for servers that are started in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ server that it was chosen for has bound it.
 def free_ports(count: int) -> list[int]:
     """Different ports of 127.0.0.1 on which nobody listens."""
     found: list[int] = []
-    # Not seeded: test processes that run side by side must not choose the same.
+    # Not seeded: processes that run side by side must not choose the same.
     while len(found) < count:
         port = random.SystemRandom().randrange(_LOW, _HIGH)
         with socket.socket() as probe:
