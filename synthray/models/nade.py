@@ -148,8 +148,8 @@ class NADE(GenerativeModel):
         return seen
 
     def _drawing(self) -> Drawing:
-        """Made anew when the weights have changed."""
-        state = [(id(p), p._version) for p in self.columns.parameters()]
+        """Made anew when the weights have changed, or moved: that alone leaves versions alike."""
+        state = [(p.data_ptr(), p._version) for p in self.columns.parameters()]
         if self._made is None or self._made[0] != state:
             self._made = state, Drawing(self.columns, self.layout)
         return self._made[1]

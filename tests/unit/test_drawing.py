@@ -143,6 +143,16 @@ def test_weights_that_change_are_noticed() -> None:
     assert (LAYOUT.codes(draw(model, count=1000))[:, 0] == 0).all()
 
 
+def test_weights_that_move_are_noticed() -> None:
+    model = network()
+    draw(model, count=8)
+    with torch.no_grad():
+        for parameter in model.columns.parameters():
+            parameter.data = parameter.data.clone()  # as a move to another device does
+        model.columns.output_bias.data[0] = 1e3
+    assert (LAYOUT.codes(draw(model, count=1000))[:, 0] == 0).all()
+
+
 @pytest.mark.parametrize("ways", [1, 40])
 def test_large_logits_do_not_overflow(ways: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "WAYS", ways)
