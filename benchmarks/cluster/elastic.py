@@ -108,9 +108,14 @@ class Course:
             found[event] = {
                 "at": round(moment, 1),
                 "seconds_until_going_on": round(first[0] - moment, 1),
-                "steps_again": max(before - int(change[1].split("step ")[1].split()[0]), 0),
+                "steps_again": max(before - _step(change[1]), 0),
             }
         return found
+
+
+def _step(line: str) -> int:
+    """The step that a line about the workers names."""
+    return int(line.split("step ")[1].split()[0].replace(",", ""))
 
 
 def main() -> None:

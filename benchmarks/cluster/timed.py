@@ -1,4 +1,4 @@
-"""A DCGAN that tells where its training's time goes, for `benchmarks.cluster.scaling`.
+"""Families that tell where their training's time goes, for `benchmarks.cluster.scaling`.
 
 Every ten steps each worker appends a line of JSON to a file of its own: the steps so far, and the
 seconds since it began by the clock and of its processor, in all and in parts.
@@ -17,7 +17,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from synthray.models import norm
+from synthray.models.adversarial import AdversarialModel
 from synthray.models.dcgan import DCGAN
+from synthray.models.rpgan import RpGAN
 from synthray.rng import BatchRandom
 from synthray.training import engine
 
@@ -57,8 +59,8 @@ class _Reduced:
         return getattr(dist, name)
 
 
-class Timed(DCGAN):
-    """A DCGAN with clocks."""
+class Timed(AdversarialModel):
+    """A family with clocks, mixed into one that exists."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -92,3 +94,15 @@ class Timed(DCGAN):
         }
         with (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class TimedDCGAN(Timed, DCGAN):
+    pass
+
+
+class TimedRpGAN(Timed, RpGAN):
+    pass
+
+
+FAMILIES = {"dcgan": "TimedDCGAN", "rpgan": "TimedRpGAN"}
+"""With batch norm, whose statistics two workers have to share, and without."""
