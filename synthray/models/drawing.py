@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import mul
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from synthray.data.layout import Layout
 
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 LOG2_E = 1 / math.log(2)
 WAYS = 2**17
 """Values of the first slots together, at most: a megabyte, made in some milliseconds."""
+FREE_WAYS = 2**22
+"""The same where nothing is held, for one such list serves every row: up to 50 megabytes."""
 KEPT = 8
 """Lists that are kept, each for other values that are held."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """The network of one slot; its output to the base 2, for that is the quicker power."""
+    """The network of one slot; its output to the base 2, for that is the quicker power.
+
+    output, output_bias: [hidden, columns] and [columns], with columns of probability 0 beyond the
+        codes, for products are several times quicker at even widths.
+    """
 
     slot: int
     weight: Tensor
@@ -47,8 +54,8 @@ class Step:
     def probabilities(self, seen: Tensor) -> Tensor:
         """Of each code, float64 [n, codes]."""
         h = torch.addmm(self.bias, seen, self.weight).relu_()
-        logits = torch.addmm(self.output_bias, h, self.output).double() / LOG2_E
-        return logits.softmax(dim=1)
+        logits = torch.addmm(self.output_bias, h, self.output)[:, : self.codes]
+        return (logits.double() / LOG2_E).softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -116,16 +123,18 @@ class Drawing:
         steps = []
         for slot, about in enumerate(layout.slots):
             codes = net.codes(slot)
+            output = net.output[codes] * LOG2_E
             output_bias = net.output_bias[codes] * LOG2_E
             if about.hidden is not None:
                 output_bias[about.hidden] = -torch.inf
+            more = _even(len(output)) - len(output)
             steps.append(
                 Step(
                     slot,
                     weight=net.weight[slot],
                     bias=net.bias[slot],
-                    output=(net.output[codes] * LOG2_E).T.contiguous(),
-                    output_bias=output_bias,
+                    output=F.pad(output, (0, 0, 0, more)).T.contiguous(),
+                    output_bias=F.pad(output_bias, (0, more), value=-torch.inf),
                     embedding=net.embedding[codes],
                 )
             )
@@ -150,7 +159,7 @@ class Drawing:
             points: [slots, n], in (0, 1].
         """
         free = [step for step in self.steps if step.slot not in given]
-        first = self._first(free) if key is not None else 0
+        first = self._first(free, WAYS if key else FREE_WAYS) if key is not None else 0
         if key is not None and first:
             found = self._beginnings.get(key)
             if found is None:
@@ -163,10 +172,15 @@ class Drawing:
             _follow(free[first:], seen.clone(), points, codes, careful=True)
 
     @staticmethod
-    def _first(free: list[Step]) -> int:
-        """How many slots are drawn at once."""
-        ways = accumulate((step.codes for step in free), mul)
-        return sum(1 for number in ways if number <= WAYS)
+    def _first(free: list[Step], most: int) -> int:
+        """How many slots are drawn at once; what is known is listed for all but the last."""
+        ways = list(accumulate((step.codes for step in free), mul, initial=1))
+        return sum(b <= most and a <= WAYS for a, b in pairwise(ways))
+
+
+def _even(codes: int) -> int:
+    """The width of an output of so many codes: a multiple of 8, at least 16."""
+    return max(16, -(-codes // 8) * 8)
 
 
 def _follow(
@@ -185,11 +199,12 @@ def _follow(
         return True
     n, width = len(seen), steps[0].weight.shape[1]
     h, found = seen.new_empty((n, width)), torch.empty_like(seen)
-    space = seen.new_empty(n * max(step.codes for step in steps))
+    space = seen.new_empty(n * max(len(step.output_bias) for step in steps))
     scaled = points.clone()
     for step in steps:
         torch.addmm(step.bias, seen, step.weight, out=h).relu_()
-        sums = space[: n * step.codes].view(n, step.codes)
+        columns = len(step.output_bias)
+        sums = space[: n * columns].view(n, columns)
         torch.addmm(step.output_bias, h, step.output, out=sums)
         if careful:
             sums -= sums.amax(dim=1, keepdim=True)
@@ -197,6 +212,7 @@ def _follow(
         # A point above 0 and up to the last sum is never met by a code of probability 0.
         point = scaled[step.slot].mul_(sums[:, -1])
         torch.searchsorted(sums, point[:, None], out=codes[step.slot][:, None])
-        seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
+        if step is not steps[-1]:
+            seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
     low, high = scaled.aminmax()
     return bool(low > 0) and bool(high < torch.inf)  # a NaN is neither
