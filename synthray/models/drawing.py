@@ -9,6 +9,7 @@ codes last: they are what people predict, and they are truest given all others.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import mul
@@ -63,7 +64,7 @@ class Beginnings:
     """All values of the first slots together.
 
     Attributes:
-        steps: the slots, in the order of the list.
+        steps: the slots, in the order of the list; rest: those that follow.
         codes: int64 [ways, slots - 1], of all but the last; seen: what is known then,
             [ways, embedding].
         sums: float64 [ways], of the probabilities up to each way.
@@ -71,13 +72,14 @@ class Beginnings:
     """
 
     steps: tuple[Step, ...]
+    rest: tuple[Step, ...]
     codes: Tensor
     seen: Tensor
     sums: Tensor
     last: Tensor
 
     @classmethod
-    def of(cls, steps: tuple[Step, ...], seen: Tensor) -> Beginnings:
+    def of(cls, steps: tuple[Step, ...], rest: tuple[Step, ...], seen: Tensor) -> Beginnings:
         """Args:
         steps: at least one; seen: what is known beforehand, [1, embedding].
         """
@@ -89,24 +91,24 @@ class Beginnings:
             codes = torch.column_stack([codes.repeat_interleave(step.codes, dim=0), each])
             seen = (seen[:, None] + step.embedding).flatten(0, 1)
         last = steps[-1].probabilities(seen).cumsum(dim=1).float()
-        return cls(steps, codes, seen, chances.cumsum(dim=0), last)
+        return cls(steps, rest, codes, seen, chances.cumsum(dim=0), last)
 
     def draw(self, points: Tensor, codes: Tensor) -> Tensor:
         """Fill in ``codes`` [slots, n] of the first slots; what is known then, [n, embedding].
 
         Args:
-            points: [slots, n], in (0, 1], multiples of 2^-24. Two of them make one point, for
+            points: [n, slots], in (0, 1], multiples of 2^-24. Two of them make one point, for
                 there may be ways that are rarer than that.
         """
         *listed, last = self.steps
-        point = points[self.steps[0].slot].double()
+        point = points[:, self.steps[0].slot].double()
         if len(listed) > 1:
-            point += (points[listed[1].slot].double() - 1) * 2.0**-24
+            point += (points[:, listed[1].slot].double() - 1) * 2.0**-24
         way = torch.searchsorted(self.sums, point * self.sums[-1])
         for step, known in zip(listed, self.codes.index_select(0, way).T, strict=True):
             codes[step.slot] = known
         sums = self.last.index_select(0, way)
-        point = points[last.slot] * sums[:, -1]
+        point = points[:, last.slot] * sums[:, -1]
         code = torch.searchsorted(sums, point[:, None])[:, 0]
         codes[last.slot] = code
         return self.seen.index_select(0, way) + last.embedding.index_select(0, code)
@@ -139,7 +141,7 @@ class Drawing:
                 )
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)
-        self._beginnings: dict[tuple[int, ...], Beginnings] = {}
+        self._beginnings: dict[tuple[int, ...], Beginnings | None] = {}
 
     def draw(
         self,
@@ -156,23 +158,28 @@ class Drawing:
             given: the slots whose codes are there already.
             key: what all rows are given, where it is one thing; None where rows differ.
             seen: what is known of it, [1, embedding] with a key, else [n, embedding].
-            points: [slots, n], in (0, 1].
+            points: [n, slots], in (0, 1].
         """
-        free = [step for step in self.steps if step.slot not in given]
-        first = self._first(free, WAYS if key else FREE_WAYS) if key is not None else 0
-        if key is not None and first:
-            found = self._beginnings.get(key)
-            if found is None:
-                if len(self._beginnings) >= KEPT:
-                    self._beginnings.clear()
-                found = self._beginnings[key] = Beginnings.of(tuple(free[:first]), seen)
-            seen = found.draw(points, codes)
-        seen = seen.expand(codes.shape[1], -1)
-        if not _follow(free[first:], seen.clone(), points, codes):
-            _follow(free[first:], seen.clone(), points, codes, careful=True)
+        begun = self._begun(given, key, seen) if key is not None else None
+        rest = begun.rest if begun else [step for step in self.steps if step.slot not in given]
+        for careful in (False, True):
+            known = begun.draw(points, codes) if begun else seen.expand(len(points), -1).clone()
+            if _follow(rest, known, points, codes, careful):
+                return
+
+    def _begun(self, given: list[int], key: tuple[int, ...], seen: Tensor) -> Beginnings | None:
+        """The list of what rows can begin with; None where even the first slot is too long."""
+        if key not in self._beginnings:
+            if len(self._beginnings) >= KEPT:
+                self._beginnings.clear()
+            free = tuple(step for step in self.steps if step.slot not in given)
+            first = self._first(free, WAYS if key else FREE_WAYS)
+            parts = free[:first], free[first:]
+            self._beginnings[key] = Beginnings.of(*parts, seen) if first else None
+        return self._beginnings[key]
 
     @staticmethod
-    def _first(free: list[Step], most: int) -> int:
+    def _first(free: Sequence[Step], most: int) -> int:
         """How many slots are drawn at once; what is known is listed for all but the last."""
         ways = list(accumulate((step.codes for step in free), mul, initial=1))
         return sum(b <= most and a <= WAYS for a, b in pairwise(ways))
@@ -184,7 +191,7 @@ def _even(codes: int) -> int:
 
 
 def _follow(
-    steps: list[Step], seen: Tensor, points: Tensor, codes: Tensor, careful: bool = False
+    steps: Sequence[Step], seen: Tensor, points: Tensor, codes: Tensor, careful: bool
 ) -> bool:
     """Nothing is allocated between the steps: that would take as long as the arithmetic.
 
@@ -200,8 +207,8 @@ def _follow(
     n, width = len(seen), steps[0].weight.shape[1]
     h, found = seen.new_empty((n, width)), torch.empty_like(seen)
     space = seen.new_empty(n * max(len(step.output_bias) for step in steps))
-    scaled = points.clone()
-    for step in steps:
+    scaled = seen.new_empty((len(steps), n))
+    for step, point in zip(steps, scaled, strict=True):
         torch.addmm(step.bias, seen, step.weight, out=h).relu_()
         columns = len(step.output_bias)
         sums = space[: n * columns].view(n, columns)
@@ -210,7 +217,7 @@ def _follow(
             sums -= sums.amax(dim=1, keepdim=True)
         torch.cumsum(sums.exp2_(), dim=1, out=sums)
         # A point above 0 and up to the last sum is never met by a code of probability 0.
-        point = scaled[step.slot].mul_(sums[:, -1])
+        torch.mul(points[:, step.slot], sums[:, -1], out=point)
         torch.searchsorted(sums, point[:, None], out=codes[step.slot][:, None])
         if step is not steps[-1]:
             seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
