@@ -168,3 +168,22 @@ def value_index(column: Column, value: bool | int | float | str) -> int:
     raise ConditionError(
         f"where: {column.name} = {value!r} is not in the training data", f"known values: {shown}"
     )
+
+
+def common_labels(schema: Schema, labels: Counter[Label], rare: int) -> Counter[Label]:
+    """The labels that at least ``rare`` rows have.
+
+    Raises:
+        SourceError: a value of a condition that is rare.
+    """
+    common = Counter({k: n for k, n in labels.items() if n >= rare})
+    for position, column in enumerate(schema.conditions):
+        seen = {label[position] for label in common}
+        few = [value for value in column.values or () if value not in seen]
+        if few:
+            raise SourceError(
+                f"data.conditions: column {column.name!r} has {len(few)} values in fewer than "
+                f"data.rare = {rare} rows with the same other conditions",
+                "condition on fewer columns, or on others, or lower data.rare",
+            )
+    return common

@@ -119,8 +119,9 @@ class Layout(BaseModel):
         after column in memory, as they are decoded.
         """
         x = torch.empty((self.width, len(codes)), dtype=torch.float32, device=codes.device)
-        x[self.code_columns] = codes.T.float()
-        x[self.offset_columns] = offsets.T.float()
+        for columns, numbers in ((self.code_columns, codes), (self.offset_columns, offsets)):
+            at = torch.tensor(columns, dtype=torch.int64, device=x.device)
+            x.index_copy_(0, at, numbers.T.float())
         return x.T
 
     def expand(self, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,24 +12,20 @@ from pydantic import Field, TypeAdapter
 
 from synthray.data import arrow_types, conditions
 from synthray.data.cells import storing
-from synthray.data.cells.bins import fit_bins
-from synthray.data.cells.categories import CategoryCells, CategoryForm, fit_categories
+from synthray.data.cells.categories import CategoryCells, CategoryForm
+from synthray.data.cells.fitting import Learned, fit_column
 from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
-from synthray.data.cells.modes import fit_modes
-from synthray.data.cells.numbers import NumberCells, NumberForm, number_slot
+from synthray.data.cells.numbers import NumberCells, NumberForm
 from synthray.data.cells.statistics import NumberStats
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
-from synthray.data.conditions import Label
 from synthray.data.hashing import row_keys
 from synthray.data.layout import Layout, Slot
 from synthray.data.schema import Column, Kind, Schema
-from synthray.data.sketches import ValueCounts
-from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, bits_of, stats_of
+from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, stats_of
 from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
 
 BINS = 32
 
-Learned = NumberForm | CategoryForm
 Form = Annotated[Learned | IdForm, Field(discriminator="kind")]
 Cells = NumberCells | CategoryCells
 
@@ -117,12 +112,15 @@ class TableCodec:
                 if isinstance(found, IdStats):
                     forms.append(fit_ids(found))
                 else:
-                    column, form, slot = self._fit_column(column, found)
+                    column, form, slot = fit_column(
+                        column, found, self.numbers, self.bins, self.rare
+                    )
                     forms.append(form)
                     slots += [] if slot.codes == 1 else [slot]
             columns.append(column)
         self.schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
-        spec = conditions.data_spec(self.schema, (0,), total.rows, self._common(total))
+        common = conditions.common_labels(self.schema, total.combinations, self.rare)
+        spec = conditions.data_spec(self.schema, (0,), total.rows, common)
         layout = Layout(slots=tuple(slots))
         if not slots:
             raise SourceError(
@@ -139,47 +137,6 @@ class TableCodec:
         layout = self.spec.layout or Layout(slots=())
         slots = tuple(s.model_copy(update={"counts": (1,) * s.codes}) for s in layout.slots)
         self._spec = self.spec.model_copy(update={"layout": Layout(slots=slots)})
-
-    def _fit_column(
-        self, column: Column, stats: NumberStats | ValueCounts
-    ) -> tuple[Column, Learned, Slot]:
-        form: Learned
-        numbers: dict[str, Any] = {}
-        if isinstance(stats, NumberStats):
-            bits = bits_of(column)
-            if self.numbers == "bins":
-                fit = fit_bins(stats, bits, self.bins, self.rare)
-            else:
-                fit = fit_modes(stats, bits, self.rare)
-            form, counts = fit.form, fit.counts
-            numbers = number_slot(form, fit.mean, fit.deviation)
-        else:
-            column, form, counts = fit_categories(column, stats, self.rare)
-        special = {"missing": form.missing, "hidden": form.hidden}
-        if len(counts) == 1 and form.hidden == 0:
-            raise SourceError(
-                f"data.source: column {column.name!r} has no value in data.rare = {self.rare} rows",
-                f"lower data.rare, or set data.schema.{column.name}.kind to id or text",
-            )
-        return column, form, Slot(name=column.name, counts=counts, **numbers, **special)
-
-    def _common(self, total: TableStats) -> Counter[Label]:
-        """The labels that are listed.
-
-        Raises:
-            SourceError: a value of a condition that is rare.
-        """
-        common = Counter({k: n for k, n in total.combinations.items() if n >= self.rare})
-        for position, column in enumerate(self.schema.conditions):
-            seen = {label[position] for label in common}
-            rare = [value for value in column.values or () if value not in seen]
-            if rare:
-                raise SourceError(
-                    f"data.conditions: column {column.name!r} has {len(rare)} values in fewer than "
-                    f"data.rare = {self.rare} rows with the same other conditions",
-                    "condition on fewer columns, or on others, or lower data.rare",
-                )
-        return common
 
     def _take(self, forms: Sequence[Form], spec: DataSpec) -> None:
         self._forms, self._spec = list(forms), spec

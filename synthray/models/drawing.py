@@ -9,13 +9,15 @@ codes last: they are what people predict, and they are truest given all others.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import mul
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from synthray.data.layout import Layout
 
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
 LOG2_E = 1 / math.log(2)
 WAYS = 2**17
 """Values of the first slots together, at most: a megabyte, made in some milliseconds."""
+FREE_WAYS = 2**22
+"""The same where nothing is held, for one such list serves every row: up to 50 megabytes."""
 KEPT = 8
 """Lists that are kept, each for other values that are held."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """The network of one slot; its output to the base 2, for that is the quicker power."""
+    """The network of one slot; its output to the base 2, for that is the quicker power.
+
+    output, output_bias: [hidden, columns] and [columns], with columns of probability 0 beyond the
+        codes, for products are several times quicker at even widths.
+    """
 
     slot: int
     weight: Tensor
@@ -47,8 +55,8 @@ class Step:
     def probabilities(self, seen: Tensor) -> Tensor:
         """Of each code, float64 [n, codes]."""
         h = torch.addmm(self.bias, seen, self.weight).relu_()
-        logits = torch.addmm(self.output_bias, h, self.output).double() / LOG2_E
-        return logits.softmax(dim=1)
+        logits = torch.addmm(self.output_bias, h, self.output)[:, : self.codes]
+        return (logits.double() / LOG2_E).softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Beginnings:
     """All values of the first slots together.
 
     Attributes:
-        steps: the slots, in the order of the list.
+        steps: the slots, in the order of the list; rest: those that follow.
         codes: int64 [ways, slots - 1], of all but the last; seen: what is known then,
             [ways, embedding].
         sums: float64 [ways], of the probabilities up to each way.
@@ -64,13 +72,14 @@ class Beginnings:
     """
 
     steps: tuple[Step, ...]
+    rest: tuple[Step, ...]
     codes: Tensor
     seen: Tensor
     sums: Tensor
     last: Tensor
 
     @classmethod
-    def of(cls, steps: tuple[Step, ...], seen: Tensor) -> Beginnings:
+    def of(cls, steps: tuple[Step, ...], rest: tuple[Step, ...], seen: Tensor) -> Beginnings:
         """Args:
         steps: at least one; seen: what is known beforehand, [1, embedding].
         """
@@ -82,24 +91,24 @@ class Beginnings:
             codes = torch.column_stack([codes.repeat_interleave(step.codes, dim=0), each])
             seen = (seen[:, None] + step.embedding).flatten(0, 1)
         last = steps[-1].probabilities(seen).cumsum(dim=1).float()
-        return cls(steps, codes, seen, chances.cumsum(dim=0), last)
+        return cls(steps, rest, codes, seen, chances.cumsum(dim=0), last)
 
     def draw(self, points: Tensor, codes: Tensor) -> Tensor:
         """Fill in ``codes`` [slots, n] of the first slots; what is known then, [n, embedding].
 
         Args:
-            points: [slots, n], in (0, 1], multiples of 2^-24. Two of them make one point, for
+            points: [n, slots], in (0, 1], multiples of 2^-24. Two of them make one point, for
                 there may be ways that are rarer than that.
         """
         *listed, last = self.steps
-        point = points[self.steps[0].slot].double()
+        point = points[:, self.steps[0].slot].double()
         if len(listed) > 1:
-            point += (points[listed[1].slot].double() - 1) * 2.0**-24
+            point += (points[:, listed[1].slot].double() - 1) * 2.0**-24
         way = torch.searchsorted(self.sums, point * self.sums[-1])
         for step, known in zip(listed, self.codes.index_select(0, way).T, strict=True):
             codes[step.slot] = known
         sums = self.last.index_select(0, way)
-        point = points[last.slot] * sums[:, -1]
+        point = points[:, last.slot] * sums[:, -1]
         code = torch.searchsorted(sums, point[:, None])[:, 0]
         codes[last.slot] = code
         return self.seen.index_select(0, way) + last.embedding.index_select(0, code)
@@ -116,21 +125,23 @@ class Drawing:
         steps = []
         for slot, about in enumerate(layout.slots):
             codes = net.codes(slot)
+            output = net.output[codes] * LOG2_E
             output_bias = net.output_bias[codes] * LOG2_E
             if about.hidden is not None:
                 output_bias[about.hidden] = -torch.inf
+            more = _even(len(output)) - len(output)
             steps.append(
                 Step(
                     slot,
                     weight=net.weight[slot],
                     bias=net.bias[slot],
-                    output=(net.output[codes] * LOG2_E).T.contiguous(),
-                    output_bias=output_bias,
+                    output=F.pad(output, (0, 0, 0, more)).T.contiguous(),
+                    output_bias=F.pad(output_bias, (0, more), value=-torch.inf),
                     embedding=net.embedding[codes],
                 )
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)
-        self._beginnings: dict[tuple[int, ...], Beginnings] = {}
+        self._beginnings: dict[tuple[int, ...], Beginnings | None] = {}
 
     def draw(
         self,
@@ -147,30 +158,40 @@ class Drawing:
             given: the slots whose codes are there already.
             key: what all rows are given, where it is one thing; None where rows differ.
             seen: what is known of it, [1, embedding] with a key, else [n, embedding].
-            points: [slots, n], in (0, 1].
+            points: [n, slots], in (0, 1].
         """
-        free = [step for step in self.steps if step.slot not in given]
-        first = self._first(free) if key is not None else 0
-        if key is not None and first:
-            found = self._beginnings.get(key)
-            if found is None:
-                if len(self._beginnings) >= KEPT:
-                    self._beginnings.clear()
-                found = self._beginnings[key] = Beginnings.of(tuple(free[:first]), seen)
-            seen = found.draw(points, codes)
-        seen = seen.expand(codes.shape[1], -1)
-        if not _follow(free[first:], seen.clone(), points, codes):
-            _follow(free[first:], seen.clone(), points, codes, careful=True)
+        begun = self._begun(given, key, seen) if key is not None else None
+        rest = begun.rest if begun else [step for step in self.steps if step.slot not in given]
+        for careful in (False, True):
+            known = begun.draw(points, codes) if begun else seen.expand(len(points), -1).clone()
+            if _follow(rest, known, points, codes, careful):
+                return
+
+    def _begun(self, given: list[int], key: tuple[int, ...], seen: Tensor) -> Beginnings | None:
+        """The list of what rows can begin with; None where even the first slot is too long."""
+        if key not in self._beginnings:
+            if len(self._beginnings) >= KEPT:
+                self._beginnings.clear()
+            free = tuple(step for step in self.steps if step.slot not in given)
+            first = self._first(free, WAYS if key else FREE_WAYS)
+            parts = free[:first], free[first:]
+            self._beginnings[key] = Beginnings.of(*parts, seen) if first else None
+        return self._beginnings[key]
 
     @staticmethod
-    def _first(free: list[Step]) -> int:
-        """How many slots are drawn at once."""
-        ways = accumulate((step.codes for step in free), mul)
-        return sum(1 for number in ways if number <= WAYS)
+    def _first(free: Sequence[Step], most: int) -> int:
+        """How many slots are drawn at once; what is known is listed for all but the last."""
+        ways = list(accumulate((step.codes for step in free), mul, initial=1))
+        return sum(b <= most and a <= WAYS for a, b in pairwise(ways))
+
+
+def _even(codes: int) -> int:
+    """The width of an output of so many codes: a multiple of 8, at least 16."""
+    return max(16, -(-codes // 8) * 8)
 
 
 def _follow(
-    steps: list[Step], seen: Tensor, points: Tensor, codes: Tensor, careful: bool = False
+    steps: Sequence[Step], seen: Tensor, points: Tensor, codes: Tensor, careful: bool
 ) -> bool:
     """Nothing is allocated between the steps: that would take as long as the arithmetic.
 
@@ -185,18 +206,20 @@ def _follow(
         return True
     n, width = len(seen), steps[0].weight.shape[1]
     h, found = seen.new_empty((n, width)), torch.empty_like(seen)
-    space = seen.new_empty(n * max(step.codes for step in steps))
-    scaled = points.clone()
-    for step in steps:
+    space = seen.new_empty(n * max(len(step.output_bias) for step in steps))
+    scaled = seen.new_empty((len(steps), n))
+    for step, point in zip(steps, scaled, strict=True):
         torch.addmm(step.bias, seen, step.weight, out=h).relu_()
-        sums = space[: n * step.codes].view(n, step.codes)
+        columns = len(step.output_bias)
+        sums = space[: n * columns].view(n, columns)
         torch.addmm(step.output_bias, h, step.output, out=sums)
         if careful:
             sums -= sums.amax(dim=1, keepdim=True)
         torch.cumsum(sums.exp2_(), dim=1, out=sums)
         # A point above 0 and up to the last sum is never met by a code of probability 0.
-        point = scaled[step.slot].mul_(sums[:, -1])
+        torch.mul(points[:, step.slot], sums[:, -1], out=point)
         torch.searchsorted(sums, point[:, None], out=codes[step.slot][:, None])
-        seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
+        if step is not steps[-1]:
+            seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
     low, high = scaled.aminmax()
     return bool(low > 0) and bool(high < torch.inf)  # a NaN is neither

@@ -37,7 +37,7 @@ from synthray.rng import BatchRandom
 
 class NADEConfig(Strict):
     embedding: int = Field(64, ge=1, description="numbers that stand for the columns seen so far")
-    hidden: int = Field(48, ge=1, description="units of each column's own network")
+    hidden: int = Field(32, ge=1, description="units of each column's own network")
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=3e-3, beta1=0.9, beta2=0.99, weight_decay=5e-4, schedule="cosine", final=0.01
     )
@@ -117,7 +117,7 @@ class NADE(GenerativeModel):
             held: compact rows, NaN where a column is free; the same columns in every row.
         """
         layout, slots = self.layout, len(self.layout.slots)
-        points = (1 - rng.uniform(slots)).T.contiguous()  # [slots, n], in (0, 1]
+        points = 1 - rng.uniform(slots)  # [n, slots], in (0, 1]
         offsets = 2 * rng.uniform(len(layout.offset_columns)) - 1
         codes = torch.zeros((slots, n), dtype=torch.int64, device=points.device)
         fixed: list[int] = []
@@ -127,7 +127,7 @@ class NADE(GenerativeModel):
             given = layout.offsets(held)
             offsets = torch.where(given.isnan(), offsets, given)
         asked = codes[fixed].T if cond is None else torch.cat([codes[fixed].T, cond], dim=1)
-        alike = bool((asked == asked[:1]).all())
+        alike = not asked.shape[1] or bool((asked == asked[:1]).all())
         rows = slice(0, 1) if alike else slice(0, n)
         seen = self._given(codes[:, rows], fixed, None if cond is None else cond[rows])
         key = (*fixed, *asked[0].tolist()) if alike else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from synthray import storage
+from synthray.config import BLOCK_ROWS
 from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.constraints import Violations
 from synthray.sampling.dataset import Plan, shard_uri
@@ -49,4 +50,4 @@ def try_first(virtual: VirtualDataset, plan: Plan) -> None:
         ConditionError: too few rows have what is asked for.
     """
     if virtual.sorting and virtual.acceptance is None:
-        next(virtual.batches(0, plan.rows))
+        next(virtual.batches(0, min(plan.rows, BLOCK_ROWS)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -17,6 +18,10 @@ from synthray.sampling.blocks import sample_block
 from synthray.sampling.wishes import Shares, Value, holding
 
 MAX_ROWS = 2**63
+MOST_BLOCKS, MOST_BYTES = 8, 2**20
+"""Blocks, and bytes of encoded rows, that are decoded together: eight blocks of a table take half
+as long as one by one, and a block of images is slow by itself.
+"""
 ATTEMPTS = 64
 """Draws of a block, at most, for rows that have what is asked for."""
 
@@ -55,6 +60,12 @@ class VirtualDataset:
         self.drawn, self.kept = 0, 0
 
     @property
+    def _together(self) -> int:
+        """Blocks that are decoded together."""
+        block = 4 * BLOCK_ROWS * math.prod(self.artifact.codec.spec.shape)
+        return max(1, min(MOST_BLOCKS, MOST_BYTES // block))
+
+    @property
     def arrow_schema(self) -> pa.Schema:
         return self.artifact.codec.arrow_schema(self.images)
 
@@ -70,15 +81,18 @@ class VirtualDataset:
 
     def block(self, index: int) -> pa.Table:
         """The 1,024 rows of block ``index``."""
-        return self._part(index, 0, BLOCK_ROWS)
+        return self._part(index * BLOCK_ROWS, BLOCK_ROWS)
 
-    def _part(self, index: int, offset: int, length: int, dictionaries: bool = False) -> pa.Table:
-        """Some rows of a block. All are sampled; ids may not suffice for those not asked for."""
-        codec = self.artifact.codec
-        x, cond = self._sampled(index)
-        x, cond = x[offset : offset + length], cond[offset : offset + length]
-        first = index * BLOCK_ROWS + offset
-        return codec.decode(x, cond, self.images, first, self.seed, dictionaries)
+    def _part(self, start: int, length: int, dictionaries: bool = False) -> pa.Table:
+        """Some rows, decoded together; their blocks are sampled whole."""
+        parts = []
+        end = start + length
+        for index in range(start // BLOCK_ROWS, -(-end // BLOCK_ROWS)):
+            first = index * BLOCK_ROWS
+            here = slice(max(start - first, 0), min(end - first, BLOCK_ROWS))
+            parts.append([tensor[here] for tensor in self._sampled(index)])
+        x, cond = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return self.artifact.codec.decode(x, cond, self.images, start, self.seed, dictionaries)
 
     def _sampled(self, index: int) -> tuple[Tensor, Tensor]:
         """Encoded rows and conditions of a block; of several draws, where rows are sorted out.
@@ -111,7 +125,7 @@ class VirtualDataset:
         )
 
     def batches(self, start: int, count: int, dictionaries: bool = False) -> Iterator[pa.Table]:
-        """Rows start … start + count, block by block, in constant memory.
+        """Rows start … start + count, a block or a few at a time, in constant memory.
 
         Args:
             dictionaries: whether text may come as dictionaries, for `write_parquet`.
@@ -125,10 +139,10 @@ class VirtualDataset:
         stop = start + count
         if stop > MAX_ROWS:
             raise UsageError(f"rows {start} … +{count} are out of range", "there are 2^63 rows")
+        together = BLOCK_ROWS * self._together
         while start < stop:
-            block, offset = divmod(start, BLOCK_ROWS)
-            length = min(BLOCK_ROWS - offset, stop - start)
-            yield self._part(block, offset, length, dictionaries)
+            length = min(together - start % together, stop - start)
+            yield self._part(start, length, dictionaries)
             start += length
 
     def rows(self, start: int, count: int) -> pa.Table:

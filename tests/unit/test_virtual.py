@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,18 @@ def test_any_range_is_the_same_slice(
     assert rows.schema.equals(first.schema)
 
 
-def test_batches_come_block_by_block(artifact: Artifact, first: pa.Table) -> None:
+@pytest.mark.parametrize(("most", "lengths"), [(1, [24, 1024, 52]), (2, [1048, 52]), (8, [1100])])
+def test_blocks_are_decoded_together_as_far_as_they_fit(
+    most: int,
+    lengths: list[int],
+    artifact: Artifact,
+    first: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = 4 * 1024 * math.prod(artifact.codec.spec.shape)
+    monkeypatch.setattr(virtual_module, "MOST_BYTES", most * block)
     batches = list(VirtualDataset(artifact, seed=3).batches(1000, 1100))
-    assert [len(batch) for batch in batches] == [24, 1024, 52]
+    assert [len(batch) for batch in batches] == lengths
     assert pa.concat_tables(batches).equals(first.slice(1000, 1100))
 
 
@@ -84,7 +94,7 @@ def test_batches_are_computed_only_when_they_are_taken(
 
     monkeypatch.setattr(virtual_module, "sample_block", spied)
     next(virtual.batches(2000, 10**12))
-    assert made == [1]
+    assert made == list(range(1, virtual._together))
 
 
 def test_blocks_are_independent_of_their_order(artifact: Artifact, first: pa.Table) -> None:

@@ -1,8 +1,7 @@
 """SynthRay in this process, timed as the rivals are; what it samples is written as Parquet.
 
-The bound of sampling is the network's own arithmetic: the floating-point operations of its matrix
-products for a row, at the speed of a large matrix product on the same threads. The products are
-counted while one block is sampled.
+The bound of sampling is the network's own arithmetic: each of its weights multiplied and added once
+a row, at the speed of a large matrix product on the same threads.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import synthray
 import synthray.api
 from benchmarks.tabular.runners.measuring import Clock, Draw, Request, main
-from synthray.config import BLOCK_ROWS, TrainConfig
-from synthray.sampling.dataset import write_parquet
+from synthray.config import TrainConfig
+from synthray.models.nade import Columns
+from synthray.sampling.dataset import shard_bytes
 from synthray.sampling.virtual import VirtualDataset
 
 SIDE = 2048  # of the large matrices
@@ -45,23 +43,20 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
 
     def draw(rows: int) -> Path:
         place = out / "drawn.parquet"
-        with pa.OSFile(str(place), "wb") as sink:
-            write_parquet(sink, virtual.arrow_schema, virtual.batches(0, rows))
+        place.write_bytes(shard_bytes(virtual, 0, rows))
         return place
 
     settings = TrainConfig(**request.params.get("train", {}))
     row_epochs = settings.steps * settings.batch_size
     epochs = row_epochs / pq.read_metadata(request.train).num_rows
-    bound = products_per_second() / products_per_row(virtual)
+    bound = products_per_second() / products_per_row(artifact.model.columns)
     told = {"epochs": round(epochs, 2), "row_epochs": row_epochs, "bound_rows_per_second": bound}
     return draw, told
 
 
-def products_per_row(virtual: VirtualDataset) -> float:
-    """Floating-point operations of the matrix products that a sampled row takes."""
-    with FlopCounterMode(display=False) as counter:
-        virtual.block(0)
-    return counter.get_total_flops() / BLOCK_ROWS
+def products_per_row(columns: Columns) -> float:
+    """Floating-point operations of the matrix products of a row, were each column's made."""
+    return 2 * (columns.weight.numel() + columns.output.numel())
 
 
 def products_per_second() -> float:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from synthray.data.cells.axis import Axis, below
 from synthray.data.cells.listing import grouped
-from synthray.data.cells.numbers import Axis, NumberForm, below
+from synthray.data.cells.numbers import NumberForm
 from synthray.data.cells.statistics import Number, NumberStats
 from synthray.data.sketches import Tally, numbers
 

@@ -1,8 +1,6 @@
 """A column of numbers as codes and offsets (see `synthray.data.layout`).
 
-A column lies on an *axis*. Where its cells lie on an even grid (whole numbers, decimals, dates),
-positions are steps above the lowest cell, whole and exact in 64 bits; else they are the numbers
-themselves in float64. A code is a place on the axis:
+A column lies on an *axis* (`synthray.data.cells.axis`). A code is a place on it:
 
     position = start + (centre + half * offset)
 
@@ -11,7 +9,6 @@ with the part in brackets rounded on a grid. An *atom* is a code of half 0: one 
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from synthray.data import arrow_types
 from synthray.data.cells import storing
+from synthray.data.cells.axis import Axis, below, word
 from synthray.data.cells.listing import Listing
 from synthray.data.cells.statistics import Number
 from synthray.data.hashing import mix
@@ -29,61 +27,6 @@ from synthray.errors import ConditionError, SourceError
 
 MAX_WRITTEN = 65_536
 """Days of 179 years."""
-
-
-class Axis(BaseModel):
-    """Where the cells of a column lie.
-
-    Attributes:
-        low, high: of all that is encoded and decoded; on a grid in units of 10^-decimals.
-        decimals: None of numbers on no grid.
-        step: of the grid, in the same units.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    low: Number
-    high: Number
-    decimals: int | None
-    step: int = 1
-
-    @property
-    def grid(self) -> bool:
-        return self.decimals is not None
-
-    @cached_property
-    def longest(self) -> Number:
-        """The highest position."""
-        return (int(self.high) - int(self.low)) // self.step if self.grid else self.high
-
-    def units(self, values: np.ndarray) -> np.ndarray:
-        """Cells as int64 or uint64 in the grid's units; off a grid as they are."""
-        if self.decimals is None or values.dtype.kind != "f":
-            return values
-        # What is beyond the range may be beyond int64.
-        scaled = np.rint(values * 10.0**self.decimals)
-        return np.clip(scaled, self.low - 1, self.high + 1).astype(np.int64)
-
-    def positions(self, units: np.ndarray) -> np.ndarray:
-        """uint64 steps above the lowest, or float64; what is beyond the range is drawn into it."""
-        units = np.clip(units, self.low, self.high)
-        if not self.grid:
-            return units
-        steps = units.view(np.uint64) - _word(self.low)
-        return steps if self.step == 1 else steps // np.uint64(self.step)
-
-    def cells(self, positions: np.ndarray, kind: pa.DataType) -> np.ndarray:
-        """The inverse of `units` and `positions`, for a source's type."""
-        if not self.grid:
-            return positions
-        words = positions if self.step == 1 else positions * np.uint64(self.step)
-        words = words + _word(self.low)
-        units = words if pa.types.is_uint64(kind) else words.view(np.int64)
-        return units / 10.0 ** (self.decimals or 0) if pa.types.is_floating(kind) else units
-
-
-def _word(whole: Number) -> np.uint64:
-    return np.uint64(int(whole) % 2**64)
 
 
 class NumberForm(BaseModel):
@@ -144,7 +87,7 @@ class NumberCells:
         self.column, self.form, self.codes = column, form, len(form.centres)
         self.type = arrow_types.parse(column.arrow_type)
         axis = form.axis
-        self._starts = np.array([_word(start) for start in form.starts], np.uint64)
+        self._starts = np.array([word(start) for start in form.starts], np.uint64)
         self._centres, self._halves = np.array(form.centres), np.array(form.halves)
         self._breaks = np.array(form.breaks, np.uint64 if axis.grid else np.float64)
         self._owners = np.array(form.owners, np.int64)
@@ -314,12 +257,6 @@ class NumberCells:
             return self._written.take(pa.array(at.view(np.int64), mask=null))
         plain = arrow_types.value_type(self.type)
         return storing.write(self.column, self.type, axis.cells(at, plain), null)
-
-
-def below(whole: Number) -> float:
-    """The largest float64 that is not above a whole number."""
-    found = float(whole)
-    return float(np.nextafter(found, 0)) if int(found) > whole else found
 
 
 def number_slot(form: NumberForm, mean: float, deviation: float) -> dict[str, Any]:
