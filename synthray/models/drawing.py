@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 LOG2_E = 1 / math.log(2)
 WAYS = 2**17
 """Values of the first slots together, at most: a megabyte, made in some milliseconds."""
-FREE_WAYS = 2**22
-"""The same where nothing is held, for one such list serves every row: up to 50 megabytes."""
 KEPT = 8
 """Lists that are kept, each for other values that are held."""
 
@@ -173,16 +171,16 @@ class Drawing:
             if len(self._beginnings) >= KEPT:
                 self._beginnings.clear()
             free = tuple(step for step in self.steps if step.slot not in given)
-            first = self._first(free, WAYS if key else FREE_WAYS)
+            first = self._first(free)
             parts = free[:first], free[first:]
             self._beginnings[key] = Beginnings.of(*parts, seen) if first else None
         return self._beginnings[key]
 
     @staticmethod
-    def _first(free: Sequence[Step], most: int) -> int:
-        """How many slots are drawn at once; what is known is listed for all but the last."""
-        ways = list(accumulate((step.codes for step in free), mul, initial=1))
-        return sum(b <= most and a <= WAYS for a, b in pairwise(ways))
+    def _first(free: Sequence[Step]) -> int:
+        """How many slots are drawn at once."""
+        ways = accumulate((step.codes for step in free), mul)
+        return sum(1 for number in ways if number <= WAYS)
 
 
 def _even(codes: int) -> int:

@@ -97,7 +97,6 @@ def draw(model: NADE, seed: int = 0, count: int = ROWS, **given: Any) -> Tensor:
 def test_columns_have_their_joint_probability(ways: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many of them are drawn at once: none, one, two or all three."""
     monkeypatch.setattr(drawing, "WAYS", ways)
-    monkeypatch.setattr(drawing, "FREE_WAYS", ways)
     model = network()
     check(draw(model), joint(model))
 
@@ -105,7 +104,6 @@ def test_columns_have_their_joint_probability(ways: int, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("ways", [1, 40])
 def test_columns_that_are_held_have_their_say(ways: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "WAYS", ways)
-    monkeypatch.setattr(drawing, "FREE_WAYS", ways)
     model, held = network(), torch.full((ROWS, 3), torch.nan)
     for code in (3, 4):  # the second is no use of what was made for the first
         held[:, 0] = code
@@ -158,7 +156,6 @@ def test_weights_that_move_are_noticed() -> None:
 @pytest.mark.parametrize("ways", [1, 40])
 def test_large_logits_do_not_overflow(ways: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "WAYS", ways)
-    monkeypatch.setattr(drawing, "FREE_WAYS", ways)
     model = network()
     expected = joint(model)
     with torch.no_grad():
