@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from synthray.data import arrow_types
 from synthray.data.date_formats import chosen
+from synthray.data.ids import PatternIds
 from synthray.data.patterns import boxes_of
 from synthray.data.profile import ColumnProfile, is_plain
 from synthray.data.schema import Column, Kind
@@ -206,7 +207,9 @@ def _text_kind(name: str, profile: ColumnProfile) -> tuple[Kind, dict[str, objec
         pattern = text.shapes.pattern()
         # A number of varying length may be a measure.
         if pattern and (named or text.shapes.fixed or not pattern.startswith(("[1-9]", r"\d"))):
-            return Kind.id, {"pattern": pattern}, ["each value once, all of one pattern"]
+            many = PatternIds(pattern).count
+            ids = f"{many:,} ids" if many < 10**12 else f"{many:.0e} ids"
+            return Kind.id, {"pattern": pattern}, [f"each value once, of one pattern with {ids}"]
     average = text.letters / count
     if size > FEW and average > PROSE:
         return Kind.text, {}, [f"{average:.0f} letters on average; not learned"]

@@ -124,6 +124,17 @@ def test_ids_are_told_with_their_pattern(name: str, cells: list[Any], pattern: s
 
 
 @pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([f"AB-{n:06d}" for n in RANDOM.permutation(N)], "1,000,000 ids"),
+        ([f"AB-{n:015d}" for n in RANDOM.permutation(N)], "1e+15 ids"),
+    ],
+)
+def test_how_many_ids_a_pattern_has_is_said(cells: list[Any], told: str) -> None:
+    assert decided(cells, "c").notes[-1] == f"each value once, of one pattern with {told}"
+
+
+@pytest.mark.parametrize(
     ("name", "cells"),
     [
         ("c", RANDOM.permutation(10**6)[:N]),  # distinct measures, with gaps
