@@ -7,7 +7,7 @@ The budget is steps and batch size, and networks of the same width: small, for o
 Learning rates are some times the defaults, which are for larger networks and long trainings: by
 FASTER, tried with one seed for most families (docs/experiments.md), not for sngan and sagan. The
 time is processor time of one thread. Results are appended to
-benchmarks/stability/results/families.jsonl; a second run does what is missing.
+benchmarks/stability/results/families.jsonl; a second run does what is missing, pictures too.
 """
 
 from __future__ import annotations
@@ -128,9 +128,13 @@ def main() -> None:
     results, pictures = Results(options.out), options.work / "families"
     done = {(row["config"], row["seed"]) for row in results.rows}
     wanted = [(family, seed) for seed in range(options.seeds) for family in FAMILIES]
-    work = [(f, seed) for f, seed in wanted if (digest_of(f), seed) not in done]
+    # A picture needs the first seed's images, of which the results keep nothing.
+    undrawn = [f for f in FAMILIES if options.plot and not (pictures / f"{f}.npy").exists()]
+    work = [(f, s) for f, s in wanted if (digest_of(f), s) not in done or (s == 0 and f in undrawn)]
     for family, seed in track(work, "trainings"):
-        results.add(measure(digits, judge, family, seed, pictures))
+        row = measure(digits, judge, family, seed, pictures)
+        if (row["config"], seed) not in done:
+            results.add(row)
     show(results)
     if options.plot:
         plot(results, digits, pictures, options.plot)
