@@ -36,6 +36,10 @@ OWN = {name for spec in ALL for name in spec.exported}
 ELSEWHERE = {
     "ray_node_gpus_utilization",  # on nodes with GPUs
     "ray_cluster_pending_nodes",  # where an autoscaler runs
+    # KubeRay's operator, 1.7.0: ray-operator/controllers/ray/metrics
+    "kuberay_job_deployment_status",
+    "kuberay_service_condition_ready",
+    "kuberay_service_info",
 }
 """What the machine that the references were written on does not export."""
 
@@ -46,7 +50,7 @@ def known() -> set[str]:
 
 
 def names_in(query: str) -> set[str]:
-    return set(re.findall(r"\bray_\w+", re.sub(r'"[^"]*"', "", query)))
+    return set(re.findall(r"\b(?:kube)?ray_\w+", re.sub(r'"[^"]*"', "", query)))
 
 
 def queries(board: dict[str, Any]) -> Iterator[str]:
@@ -156,9 +160,9 @@ def test_alerts_ask_for_metrics_that_exist_and_say_what_to_do() -> None:
     for rule in rules():
         assert names_in(rule["expr"]) <= known(), rule["alert"]
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
+        assert {"summary", "description", "runbook"} == set(rule["annotations"])
         anchor = f"docs/monitoring.md#{rule['alert'].lower()}"
-        assert rule["annotations"]["runbook_url"] == anchor
+        assert rule["annotations"]["runbook"] == anchor
     assert headings == [rule["alert"] for rule in rules()]
 
 

@@ -128,6 +128,8 @@ def test_the_pods_are_everywhere_those_of_the_pattern() -> None:
         ("cpu/endpoint", ["gcs-rocksdb"]),
         ("cpu/jobs", ["kueue"]),
         ("cpu/jobs", ["nightly"]),
+        ("cpu", ["trackers", "s3-inside"]),
+        ("cpu/jobs", ["trackers", "nightly"]),
     ],
 )
 def test_an_optional_component_is_valid(base: str, components: list[str], tmp_path: Path) -> None:
