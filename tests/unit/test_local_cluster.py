@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from cluster.local.nodes import NodeType, clean_environment, worker_words
+from cluster.local.nodes import NODE_LOSS, NodeType, clean_environment, worker_words
 from cluster.local.processes import end, found, processor_seconds
 from cluster.local.scaling import write_scaling
 
+CLOUDS = Path(__file__).parents[2] / "cluster"
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
@@ -71,6 +73,16 @@ def test_the_autoscaler_starts_from_none_and_keeps_to_the_most(tmp_path: Path) -
     words = worker_words("192.0.2.1:6379", spot)
     assert {"--num-cpus=2", "--num-gpus=1"} < set(words)
     assert "--labels=ray.io/node-group=spot,ray.io/market-type=spot" in words
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_clouds_notice_lost_nodes_as_the_local_cluster_does(cloud: str) -> None:
+    tree = yaml.safe_load((CLOUDS / f"{cloud}.yaml").read_text())
+    wanted = {f"--env {name}={value}" for name, value in NODE_LOSS.items()}
+    assert wanted <= set(tree["docker"]["run_options"])
+    if cloud == "aws":  # what Ray would choose is old, and open to the world
+        for kind in tree["available_node_types"].values():
+            assert {"ImageId", "SecurityGroupIds"} <= set(kind["node_config"])
 
 
 def test_nothing_of_another_ray_reaches_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
