@@ -1,4 +1,4 @@
-"""`synthray doctor`: what this machine has."""
+"""`synthray doctor`: what this machine has, and what it may do on storage."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import platform
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
-from synthray import rng
+from synthray import config as configs
+from synthray import rng, storage
+from synthray.errors import StorageError
 from synthray.version import __version__
 
 OPTIONAL = {
@@ -43,3 +46,58 @@ def lines() -> Iterator[str]:
             yield f"{package} is missing; it is for {purpose}"
     free = shutil.disk_usage(".").free / 1e9
     yield f"{free:.0f} GB free here"
+
+
+def storage_lines(target: str) -> Iterator[str]:
+    """What may be done at a URI, or at the source and the output of a config, a fact a line.
+
+    A source is listed and read. In any other place a small hidden file is made and removed.
+
+    Raises:
+        StorageError: something is refused; of a config's two places, after both were looked at.
+        ConfigError: the config cannot be read.
+    """
+    if not target.startswith("env:") and not target.endswith((".yaml", ".yml")):
+        yield from _writable(target)
+        return
+    config = configs.load(target)
+    refused: StorageError | None = None
+    for field, uri, facts in (
+        ("data.source", config.data.source, _readable),
+        ("output", config.output, _writable),
+    ):
+        try:
+            for line in facts(uri):
+                yield f"{field} {line}"
+        except StorageError as error:
+            yield f"{field} {uri}: refused"
+            refused = refused or error
+    if refused is not None:
+        raise refused
+
+
+def _readable(uri: str) -> Iterator[str]:
+    yield f"{uri}: {storage.described(uri)}"
+    files = storage.list_files(uri)
+    yield f"{uri}: may be listed, {len(files):,} files"
+    if files:
+        with storage.translate_errors(uri), storage.open_input(files[0].uri) as first:
+            first.read(1)
+        yield f"{uri}: may be read"
+
+
+def _writable(uri: str) -> Iterator[str]:
+    if storage.is_remote(uri):
+        yield f"{uri}: {storage.described(uri)}"
+        storage.preflight(uri)
+    else:
+        place = whole = Path(storage.absolute(uri))
+        if place.is_file():
+            yield from _readable(uri)
+            return
+        while not place.exists():  # trying would make the folders
+            place = place.parent
+        made = "" if place == whole else f", will be made in {place}"
+        yield f"{uri}: {storage.described(uri)}{made}"
+        storage.preflight(str(place))
+    yield f"{uri}: may be listed, written, written just once, and deleted"

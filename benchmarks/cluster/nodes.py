@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import ray
 import ray._private.utils
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
+
+from cluster.local.nodes import NODE_LOSS
 
 STORE_BYTES = 100_000_000
 
@@ -70,13 +73,14 @@ def several_nodes(count: int) -> Iterator[Nodes]:
         "include_dashboard": False,
         "temp_dir": place,
     }
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
-    try:
-        nodes = Nodes(cluster)
-        for _ in range(count):
-            nodes.add()
-        yield nodes
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        shutil.rmtree(place, ignore_errors=True)
+    with patch.dict(os.environ, NODE_LOSS):
+        cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
+        try:
+            nodes = Nodes(cluster)
+            for _ in range(count):
+                nodes.add()
+            yield nodes
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+            shutil.rmtree(place, ignore_errors=True)

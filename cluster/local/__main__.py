@@ -2,6 +2,8 @@
 
     python -m cluster.local --cpu 2 --spot 1            three workers of one CPU each
     python -m cluster.local --cpu 4 --gpu 1 --autoscale  none at first; up to so many on demand
+    python -m cluster.local add spot                     one more, where its env.sh is loaded
+    python -m cluster.local kill spot                    one less, as if its host lost its power
 
 Each node is a `ray start` process with a raylet of its own. Prints how to reach it, and leaves
 nothing behind; it touches no process that it did not start. Linux only.
@@ -20,28 +22,29 @@ from types import FrameType
 
 from cluster.local.monitoring import prometheus
 from cluster.local.nodes import NodeType
+from cluster.local.orders import PLACE, NoAnswerError, give, obey
 from cluster.local.ray_cluster import LocalCluster, LocalClusterError
 from cluster.local.s3 import S3Server, S3ServerError
 
 BUCKET = "synth"
 
 
-def groups(given: argparse.Namespace) -> dict[NodeType, int]:
-    """The node types that were asked for, with their counts."""
+def counted(given: argparse.Namespace) -> dict[NodeType, int]:
+    """The node types, with the counts that were asked for."""
     each = given.cpus_per_node
-    counts = {
+    return {
         NodeType("cpu", each): given.cpu,
         NodeType("spot", each, market="spot"): given.spot,
         # Ray counts it; nothing on it computes.
         NodeType("gpu", each, gpus=1): given.gpu,
     }
-    return {kind: count for kind, count in counts.items() if count}
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cluster.local", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
+    add("order", nargs="*", metavar="ORDER", help="to the one that runs: add TYPE, kill NODE|TYPE")
     add("--cpu", type=int, default=2, metavar="NODES", help="on-demand nodes (2)")
     add("--spot", type=int, default=0, metavar="NODES", help="nodes labelled as spot (0)")
     add("--gpu", type=int, default=0, metavar="NODES", help="nodes with a pretended GPU (0)")
@@ -59,7 +62,8 @@ def told(
     """What a person needs to use it; writes the file with the environment."""
     file = cluster.place / "env.sh"
     file.touch(mode=0o600)  # it holds the S3 server's keys
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in cluster.access.items()]
+    variables = {**cluster.access, PLACE: str(cluster.place)}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     file.write_text("\n".join(lines) + "\n")
     nodes = ", ".join(f"{count} {kind.name}" for kind, count in cluster.groups.items()) or "none"
     idle = f" at most; an idle one goes after {given.idle:g} s" if given.autoscale else ""
@@ -76,6 +80,8 @@ then, for instance, with data.source and output at s3://{BUCKET}/… or on this 
     python -m synthray generate CONFIG --address {cluster.address}
     ray job list
     ray status --address {cluster.address}
+    python -m cluster.local add cpu
+    python -m cluster.local kill {next(iter(cluster.groups), NodeType("cpu", 1)).name}
 
 Ctrl-C ends it."""
 
@@ -86,6 +92,15 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     given = parsed()
+    if given.order:
+        try:
+            print(give(given.order))
+        except NoAnswerError as error:
+            sys.exit(str(error))
+        return
+    counts = counted(given)
+    kinds = {kind.name: kind for kind in counts}
+    groups = {kind: count for kind, count in counts.items() if count}
     signal.signal(signal.SIGTERM, interrupted)
     # Ignored in a background job of a script; the one way to end this must work there too.
     signal.signal(signal.SIGINT, interrupted)
@@ -97,12 +112,14 @@ def main() -> None:
             make_bucket(s3)
             idle = given.idle if given.autoscale else None
             with (
-                LocalCluster(groups(given), idle, given.port, s3.env()) as cluster,
+                LocalCluster(groups, idle, given.port, s3.env()) as cluster,
                 prometheus(cluster.place) as watched,
             ):
                 print(told(cluster, s3, watched, given), flush=True)
                 while True:
                     cluster.check()
+                    for answer in obey(cluster, kinds):
+                        print(answer, flush=True)
                     time.sleep(1)
         except (LocalClusterError, S3ServerError) as error:
             sys.exit(str(error))

@@ -15,9 +15,9 @@ OBJECT_STORE_BYTES = 100 << 20  # a node; shards and checkpoints do not pass thr
 ANY_PORT = ("--min-worker-port=0", "--max-worker-port=0")  # of workers: whatever is free
 HEAD_TYPE = "ray.head.default"
 
-# When a node counts as lost. A killed raylet is seen at once, for its connection breaks; a host
-# that falls silent is not. Ray's own settings take a minute to declare it dead and seven until its
-# tasks run elsewhere; these take half a minute, and do not mistake a busy machine for a dead one.
+# When a node counts as lost. A killed raylet is seen after 7 s, by Ray's own settings after 15. A
+# host that falls silent is declared dead after a minute by Ray's own, and after seven its tasks run
+# elsewhere; these take half a minute, and do not mistake a busy machine for a dead one.
 NODE_LOSS = {
     "RAY_health_check_initial_delay_ms": "6000",
     "RAY_health_check_period_ms": "3000",

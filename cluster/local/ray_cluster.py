@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import tempfile
@@ -168,7 +169,8 @@ class LocalCluster:
 
     def _failed(self, node: Node, what: str) -> LocalClusterError:
         log = node.log.read_text(errors="replace")[-3000:]
-        return LocalClusterError(f"node {node.name} {what}:\n{log}")
+        name = "the head" if node.name == HEAD_ID else f"node {node.name}"
+        return LocalClusterError(f"{name} {what}. Its log:\n{log}")
 
     def _wait(self, nodes: list[Node], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -178,7 +180,7 @@ class LocalCluster:
                 ended = node.process.poll() is not None
                 attempts[node.name] -= ended
                 if time.monotonic() > deadline or not attempts[node.name]:
-                    raise self._failed(node, "did not start")
+                    raise self._failed(node, _not_started(STARTS - attempts[node.name]))
                 if ended:
                     node.launch()
                 time.sleep(0.05)
@@ -231,3 +233,11 @@ class LocalCluster:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _not_started(ended: int) -> str:
+    """Of a node that has ended so often while it was starting."""
+    tried = f"in {ended} attempts" if ended >= STARTS else f"in time, at attempt {ended + 1}"
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    text = f"did not start {tried}; the load of this machine is {load:.0f} on {cores} cores"
+    return f"{text}: too busy for a start, so try again when it is less" if load > cores else text

@@ -36,7 +36,8 @@ def main() -> None:
         code = error.code if isinstance(error, SystemExit) else error.exit_code
         # First of all: Ray makes exit code 1 of whatever a handler raises while it waits.
         if asked and code:
-            screen.say("synthray: interrupted; the same command goes on from what is there")
+            usual = "interrupted; the same command goes on from what is there"
+            screen.say(f"synthray: {''.join(getattr(error, '__notes__', [usual]))}")
             sys.exit(128 + asked[0])
         if isinstance(error, SystemExit):
             raise

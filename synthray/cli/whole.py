@@ -60,9 +60,18 @@ def list_models() -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """What this machine has: versions, processors, optional packages."""
-    from synthray.diagnosis import lines
+def doctor(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CONFIG|URI", help="what to try on storage: a config's places, or a URI"
+        ),
+    ] = None,
+) -> None:
+    """What this machine has: versions, processors, optional packages; what storage lets it do."""
+    from synthray.diagnosis import lines, storage_lines
 
     for line in lines():
+        print(line)
+    for line in storage_lines(target) if target else ():
         print(line)

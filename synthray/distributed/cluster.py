@@ -8,14 +8,17 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ray
+import ray._private.worker
 from ray.exceptions import RayError
 
 from synthray.config import ClusterConfig
@@ -51,8 +54,33 @@ def connect(config: ClusterConfig) -> Iterator[None]:
         return
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     cluster = _running(address) if address else _private(config)
-    with without_lines(NOISE), cluster:
+    with without_lines(NOISE), in_short(), cluster:
         yield
+
+
+@contextmanager
+def in_short() -> Iterator[None]:
+    """Within the block, what Ray tells of its nodes is a plain line on stderr.
+
+    It would go to stdout, in colour, with the end of a lost raylet's log, once from each of its
+    agents. Nothing else takes this way, for workers' output stays with them.
+    """
+    told: set[str] = set()
+    before = ray._private.worker.print_to_stdstream
+
+    def tell(data: dict[str, Any], ignore_prefix: bool) -> None:
+        for message in data["lines"]:
+            line = (str(message).strip().splitlines() or [""])[0].partition("Last 20 lines")[0]
+            line = " ".join(line.split())
+            if line and line not in told:
+                told.add(line)
+                print(f"Ray: {line}", file=sys.stderr, flush=True)
+
+    ray._private.worker.print_to_stdstream = tell  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = before
 
 
 def _address(config: ClusterConfig) -> str | None:

@@ -24,7 +24,7 @@ def unwrapped(*others: type[Exception]) -> Iterator[None]:
     except SynthRayError as error:
         raise _plain(error) from None
     except kinds as error:
-        own = _own_cause(error)
+        own = own_cause(error)
         if own is not None:
             raise _plain(own) from None
         raise ClusterError(
@@ -39,7 +39,8 @@ def _plain(error: SynthRayError) -> SynthRayError:
     return cause if isinstance(cause, SynthRayError) else error
 
 
-def _own_cause(error: BaseException) -> SynthRayError | None:
+def own_cause(error: BaseException) -> SynthRayError | None:
+    """SynthRay's own error among the causes, if there is one."""
     seen: list[BaseException] = [error]
     while seen:
         current = seen.pop()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -108,16 +111,16 @@ class Jobs:
             UsageError: no such job, or it found a config that cannot be.
             GateError: it missed a quality gate. ClusterError: it failed, or was stopped.
         """
-        info = self._ended(job, say, shown)
+        where = f"{job} --address {self.address}"
+        with _noting(
+            f"interrupted, but {job} goes on\n  → to follow it: synthray jobs logs --follow {where}"
+            f"\n  → to end it: synthray jobs stop {where}"
+        ):
+            info = self._ended(job, say, shown)
         if info.status == JobStatus.SUCCEEDED:
             return
-        # The log has been shown; the message ends with it once more.
-        reason = (info.message or "").partition(", last available logs")[0]
         kinds: dict[int | None, type[SynthRayError]] = {2: UsageError, 3: GateError}
-        raise kinds.get(info.driver_exit_code, ClusterError)(
-            f"job {job} ended as {info.status.value}" + (f": {reason}" if reason else ""),
-            "mend what its log names; submitted again, it goes on from what is there",
-        )
+        raise kinds.get(info.driver_exit_code, ClusterError)(_what(job, info), _remedy(info))
 
     def stop(self, job: str, say: Callable[[str], None]) -> Job:
         """Have it end, a training with a checkpoint, and wait for that; one that has ended stays.
@@ -129,7 +132,8 @@ class Jobs:
             shown = len(self.logs(job))
             with self._answering():
                 self._client.stop_job(job)
-            self._ended(job, say, shown)
+            with _noting(f"interrupted, but {job} has been asked to end, and will"):
+                self._ended(job, say, shown)
         return self.status(job)
 
     def _ended(self, job: str, say: Callable[[str], None], shown: int) -> Any:
@@ -168,6 +172,13 @@ class Jobs:
         try:
             yield
         except AuthenticationError as error:
+            path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+            if path and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).is_file():
+                raise ClusterError(
+                    f"RAY_AUTH_TOKEN_PATH: {path} is gone, probably with its cluster; nobody was "
+                    "asked",
+                    "load the environment of a cluster that runs, or set RAY_AUTH_TOKEN",
+                ) from error
             raise ClusterError(
                 f"{self.address} refuses the token: {first_line(error)}",
                 "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token",
@@ -177,6 +188,40 @@ class Jobs:
                 f"no Ray dashboard answers at {self.address}: {first_line(error)}",
                 "give the address of the cluster's dashboard, such as http://HOST:8265",
             ) from error
+
+
+def _what(job: str, info: Any) -> str:
+    # The log has been shown; the message ends with it once more.
+    reason = (info.message or "").partition(", last available logs")[0]
+    return f"job {job} ended as {info.status.value}" + (f": {reason}" if reason else "")
+
+
+def _remedy(info: Any) -> str:
+    """Of a job that has ended, but not well."""
+    again = "submitted again, it goes on from what is there"
+    code = info.driver_exit_code
+    if info.status == JobStatus.STOPPED:
+        return f"it was stopped on purpose; {again}"
+    if code is None:
+        return f"it never began, or its node went; {again}"
+    if code < 0 or code > 128:  # of itself, or as a shell tells it
+        number = -code if code < 0 else code - 128
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return (
+            f"its driver was ended by {name}, so its log names no fault: look for memory that ran "
+            f"out on the head, and for a node that went; {again}"
+        )
+    return f"mend what its log names; {again}"
+
+
+@contextmanager
+def _noting(what: str) -> Iterator[None]:
+    """Have an interruption tell what becomes of the job."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as ended:
+        ended.add_note(what)
+        raise
 
 
 def _job(details: Any) -> Job:

@@ -79,11 +79,7 @@ def submit_job(
     job, attached = _submitted(jobs, command, _runtime(config, text), about)
     say(f"{job} is running already: attached to it" if attached else f"submitted {job}")
     if wait:
-        try:
-            jobs.follow(job, say)
-        except KeyboardInterrupt:
-            say(f"{job} goes on; to end it: synthray jobs stop {job} --address {address}")
-            raise
+        jobs.follow(job, say)
     return job
 
 

@@ -28,6 +28,7 @@ from synthray.distributed.audience import Audience, picture_of
 from synthray.distributed.board import new_board
 from synthray.distributed.failures import unwrapped
 from synthray.distributed.mapping import cluster_map
+from synthray.distributed.regrouping import Regrouping
 from synthray.distributed.stopping import ending_in_order
 from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import ConfigError, NotFoundError, OutputTakenError, SynthRayError
@@ -43,7 +44,7 @@ from synthray.training.pictures import picture
 Show = Callable[[Any], None]
 RESIZE_SECONDS = 60.0
 """How often an elastic training looks whether there is room for other workers."""
-START_SECONDS = 15
+START_SECONDS = 5
 """How long an elastic training waits for processors that may be those of a dead node, before it
 asks anew how many there are. Ray's 60 s suit a fixed number of workers."""
 Opened = tuple[Source, Codec]
@@ -214,6 +215,7 @@ def _fit(job: Job, source: Source) -> None:
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+            callbacks=[Regrouping(job.board, _store(config, job.fingerprint), config.cluster)],
         ),
         torch_config=TorchConfig(backend=None if config.cluster.gpus_per_worker else "gloo"),
         datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},

@@ -30,6 +30,7 @@ __all__ = [
     "create_once",
     "delete",
     "delete_tree",
+    "described",
     "exists",
     "filesystem",
     "is_remote",
@@ -65,6 +66,7 @@ class _Backend(Protocol):
     def delete_tree(self, uri: str) -> None: ...
     def sweep(self, uri: str) -> None: ...
     def reach(self, uri: str) -> None: ...
+    def described(self, uri: str) -> str: ...
 
 
 def _backend(uri: str) -> _Backend:
@@ -254,6 +256,17 @@ def sweep(uri: str) -> None:
         StorageError: as `list_files` and `delete`.
     """
     _backend(uri).sweep(uri)
+
+
+def described(uri: str) -> str:
+    """What stands behind a URI, for people: the endpoint, the region, where credentials come from.
+
+    Nothing is asked of the storage itself.
+
+    Raises:
+        AccessDeniedError: credentials cannot be had, for a profile or a role that is not there.
+    """
+    return _backend(uri).described(uri)
 
 
 def preflight(uri: str) -> None:

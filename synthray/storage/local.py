@@ -242,3 +242,7 @@ def sweep(uri: str) -> None:
 
 def reach(uri: str) -> None:
     """Nothing to prove before the first write."""
+
+
+def described(uri: str) -> str:
+    return "local disk"

@@ -59,6 +59,15 @@ def reach(uri: str) -> None:
         connection().client.list_objects_v2(Bucket=at.bucket, Prefix=at.prefix, MaxKeys=1)
 
 
+def described(uri: str) -> str:
+    with errors(uri):
+        current = connection()
+        found = current.session.get_credentials()
+    where = "Amazon S3" if current.on_aws else current.endpoint
+    region = current.client.meta.region_name or "none set"
+    return f"S3 at {where}, region {region}, credentials: {found.method if found else 'none found'}"
+
+
 def exists(uri: str) -> bool:
     at = s3_uri(uri)
     with errors(uri):

@@ -103,7 +103,8 @@ def connection() -> Connection:
     environment = frozenset((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
     with _lock:
         if _current is None or _current.environment != environment:
-            session = boto3.Session()
+            # boto3 reads AWS_DEFAULT_REGION alone; other SDKs, and our manifests, AWS_REGION.
+            session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
             config = Config(
                 retries={"mode": "standard", "max_attempts": ATTEMPTS},
                 connect_timeout=CONNECT_SECONDS,

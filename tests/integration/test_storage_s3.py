@@ -17,6 +17,7 @@ import pytest
 
 from cluster.local.s3 import S3Server
 from synthray import storage
+from synthray.diagnosis import storage_lines
 from synthray.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -34,6 +35,34 @@ def parquet(rows: int = 1000) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"x": range(rows)}), sink)
     return bytes(sink.getvalue())
+
+
+# The whole of it, as `synthray doctor` sees it.
+
+
+def doctor(uri: str) -> list[str]:
+    """Its lines, the last of which may be the error."""
+    found = []
+    try:
+        for line in storage_lines(uri):
+            found.append(line)
+    except StorageError as error:
+        found.append(f"{type(error).__name__}: {error}")
+    return found
+
+
+def test_the_doctor_tells_what_s3_lets_it_do_and_leaves_no_object(
+    s3_bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    facts, may = doctor(f"{s3_bucket}/out")
+    assert f"S3 at {s3_server.endpoint}, region eu-north-1" in facts
+    assert "credentials: env" in facts
+    assert may.endswith("may be listed, written, written just once, and deleted")
+    assert storage.list_files(s3_bucket, hidden=True) == []
+    assert "NotFoundError" in doctor("s3://nowhere-at-all/out")[-1]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert "check AWS_SECRET_ACCESS_KEY" in doctor(s3_bucket)[-1]
 
 
 # Objects.

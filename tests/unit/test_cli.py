@@ -44,7 +44,7 @@ SURFACE = {
     "": "--debug --version",
     "adapt": "CONFIG KEY=VALUE --address --base --json",
     "evaluate": "CONFIG KEY=VALUE --address --holdout --json --real --report --synthetic",
-    "doctor": "",
+    "doctor": "TARGET",
     "generate": (
         "CONFIG KEY=VALUE --address --artifact --json --out --rows --seed --where --workers"
     ),
@@ -108,6 +108,23 @@ def test_doctor_tells_versions_and_processors(run) -> None:
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
     assert out.startswith(f"synthray {__version__}") and "torch" in out and "GB free" in out
+
+
+def test_doctor_tries_the_places_of_a_config_and_leaves_nothing(run, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    config_file = tmp_path / "c.yaml"
+    text = f"data: {{source: {tmp_path}/rows.csv}}\noutput: {tmp_path}/new/out\n"
+    config_file.write_text(text)
+    code, out, err = run("doctor", config_file)
+    assert (code, err) == (0, "")
+    assert "data.source" in out and "rows.csv: may be read" in out
+    assert f"/new/out: local disk, will be made in {tmp_path}" in out
+    assert "/new/out: may be listed, written" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", "c.yaml"}
+    config_file.write_text(text.replace("rows.csv", "gone.csv"))
+    code, out, err = run("doctor", config_file)
+    assert code == 1 and "gone.csv does not exist" in err
+    assert "gone.csv: refused" in out and "/new/out: may be listed" in out
 
 
 # --- exit codes and streams --------------------------------------------------------------

@@ -67,6 +67,8 @@ def problems(text: str) -> list[str]:
     for name, rest in instructions(text):
         if name == "RUN" and any("-c constraints.txt" not in part for part in pips(rest)):
             found.append(f"without constraints: {rest}")
+        if any("--index-url" in part and "--no-deps" not in part for part in pips(rest)):
+            found.append(f"an index of one package is to have all that it needs: {rest}")
     return found
 
 
@@ -86,6 +88,7 @@ def test_the_image_keeps_the_policy() -> None:
         (("USER 1000:1000\n", ""), "not root"),
         (("HEALTHCHECK", "LABEL"), "no health check"),
         (("pip install -c constraints.txt torch", "pip install torch"), "without constraints"),
+        (("--no-deps ", ""), "index of one package"),
         (("} AS runtime", "} AS other\nFROM debian:12 AS runtime"), "cannot be pinned"),
     ],
 )

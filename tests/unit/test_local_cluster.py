@@ -8,14 +8,20 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from cluster.local.nodes import NodeType, clean_environment, worker_words
+from cluster.local.nodes import NODE_LOSS, NodeType, clean_environment, worker_words
+from cluster.local.orders import PLACE, NoAnswerError, give, obey
 from cluster.local.processes import end, found, processor_seconds
 from cluster.local.scaling import write_scaling
 
+CLOUDS = Path(__file__).parents[2] / "cluster"
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
@@ -71,6 +77,62 @@ def test_the_autoscaler_starts_from_none_and_keeps_to_the_most(tmp_path: Path) -
     words = worker_words("192.0.2.1:6379", spot)
     assert {"--num-cpus=2", "--num-gpus=1"} < set(words)
     assert "--labels=ray.io/node-group=spot,ray.io/market-type=spot" in words
+
+
+@dataclass
+class Cluster:
+    """What orders need of a cluster."""
+
+    place: Path
+    idle_seconds: float | None = None
+    names: list[str] = field(default_factory=lambda: ["cpu-1", "spot-1"])
+
+    def workers(self) -> list[str]:
+        return self.names
+
+    def add(self, kind: NodeType) -> NodeType:
+        self.names.append(f"{kind.name}-2")
+        return kind
+
+    def kill(self, name: str) -> None:
+        self.names.remove(name)
+
+
+def test_orders_add_and_kill_nodes_of_the_cluster_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster: Any = Cluster(tmp_path)
+    monkeypatch.setenv(PLACE, str(tmp_path))
+
+    def ordered(*words: str) -> str:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(give, words)
+            while not answer.done():
+                list(obey(cluster, {"spot": NodeType("spot", 1)}))
+            return answer.result()
+
+    assert ordered("add", "spot") == "spot is starting" and "spot-2" in cluster.names
+    assert ordered("kill", "spot") == "spot-2 is killed"
+    assert ordered("kill", "cpu-1") == "cpu-1 is killed" and cluster.names == ["spot-1"]
+    assert "there are spot-1" in ordered("kill", "gpu")
+    assert "not understood: add moon" in ordered("add", "moon")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NoAnswerError, match="did not answer in 0 s"):
+        give(["add", "spot"], seconds=0)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv(PLACE, str(tmp_path / "gone"))
+    with pytest.raises(NoAnswerError, match="no local cluster at"):
+        give(["add", "spot"])
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_clouds_notice_lost_nodes_as_the_local_cluster_does(cloud: str) -> None:
+    tree = yaml.safe_load((CLOUDS / f"{cloud}.yaml").read_text())
+    wanted = {f"--env {name}={value}" for name, value in NODE_LOSS.items()}
+    assert wanted <= set(tree["docker"]["run_options"])
+    if cloud == "aws":  # what Ray would choose is old, and open to the world
+        for kind in tree["available_node_types"].values():
+            assert {"ImageId", "SecurityGroupIds"} <= set(kind["node_config"])
 
 
 def test_nothing_of_another_ray_reaches_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
