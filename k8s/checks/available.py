@@ -24,7 +24,7 @@ def part(name: str) -> ModuleType | None:
     """A module of `PARTS`; none where it, or what it needs, is not installed."""
     try:
         return importlib.import_module(name)
-    except ImportError:
+    except (ImportError, OSError):  # torch tells of a library that it misses by an OSError
         return None
 
 

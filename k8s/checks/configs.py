@@ -66,7 +66,9 @@ def _command(
     at: str, words: Sequence[str], pods: Sequence[Pod], maps: Mapping[str, Document]
 ) -> Iterator[str]:
     cli = part("synthray.cli")
-    uri, overrides = (words[1] if len(words) > 1 else None), list(words[2:])
+    # Without SynthRay's own reading of its words: what must be the config, and the overrides.
+    uri = next((word for word in words[1:] if word.endswith(".yaml") or word[:4] == "env:"), None)
+    overrides = [word for word in words[1:] if "=" in word and word[0] != "-"]
     if cli is not None:
         from typer.main import get_command
 
@@ -74,11 +76,13 @@ def _command(
         try:
             context = command.make_context(words[0], list(words[1:]))
         except Exception as error:  # a UsageError of click's, or of the copy that typer brings
-            yield f"{at}: synthray {words[0]}: {getattr(error, 'message', error)}"
+            told = getattr(error, "message", error)
+            yield f"{at}: synthray {words[0]}: {told} See: synthray {words[0]} --help"
             return
         uri = context.params.get("config")
         overrides = list(context.params.get("overrides") or ())
-    if uri is None or _HIDDEN in uri:
+    # An artifact may stand for the config; its first word is an override then.
+    if uri is None or _HIDDEN in uri or "=" in uri:
         return
     head = next((pod for pod in pods if pod.is_head), None)
     if head is None:
@@ -147,7 +151,7 @@ def _config(
 
     try:
         tree = _without_placeholders(read_yaml(text), "")
-        given = [each for each in overrides if _is_known(each, tree)]
+        given = [each for each in overrides if _is_known(each)]
         config = configs.parse(tree, given, where=where)
     except yaml.YAMLError as error:
         yield f"{where}: not valid YAML: {error}; correct the line named"
@@ -174,6 +178,6 @@ def _without_placeholders(node: Any, path: str) -> Any:
     return found
 
 
-def _is_known(override: str, tree: Any) -> bool:
+def _is_known(override: str) -> bool:
     key, _, value = override.partition("=")
     return _HIDDEN not in value or key in _TEXTS

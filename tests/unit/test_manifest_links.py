@@ -192,6 +192,7 @@ LINKS: list[tuple[str, str, str, Any, str]] = [
         "synthray train /etc/synthray/config.yaml train.stops=$STEPS train.step=3",
         "train.step: unknown key",
     ),
+    ("cpu/jobs", "RayJob/train", "spec.entrypoint", "synthray train", "synthray train --help"),
     # Room for their workers.
     (
         "production/jobs",
