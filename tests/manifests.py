@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from k8s.checks import companions
-from k8s.checks.rendering import OVERLAYS, Document, overlays, render_once
+from k8s.checks.objects import OF_ALL
+from k8s.checks.rendering import OVERLAYS, Document, name_of, overlays, render_once
 
 GONE = object()
 """Instead of a value: take away what is there."""
@@ -48,3 +49,14 @@ def spoil(tree: Document, path: str, value: Any) -> None:
         del node[last]
     else:
         node[last] = value
+
+
+def problems_of(trees: list[Document], folder: str) -> list[str]:
+    """Without the schemas, which take time and see one object alone."""
+    return [told for check in OF_ALL for told in check(trees, beside(folder))]
+
+
+def spoiled(folder: str, name: str, path: str, value: Any) -> list[str]:
+    trees = copy.deepcopy(list(rendered(folder)))
+    spoil(next(tree for tree in trees if name_of(tree) == name), path, value)
+    return problems_of(trees, folder)
