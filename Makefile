@@ -38,7 +38,9 @@ check: $(READY)  ## Lint, check the format and the types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-manifests: $(READY)  ## Render the Kubernetes manifests and check them
+# An environment that is there is used as it is, another's behind a link too: rendering and checking
+# YAML needs four small packages, and the command names those that are missing.
+manifests: $(if $(wildcard $(BIN)/python),,$(READY))  ## Render the Kubernetes manifests and check them
 	$(BIN)/python -m k8s.checks
 
 clean:  ## Remove .venv, caches and build products; out/ and the downloaded data stay

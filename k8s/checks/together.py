@@ -9,33 +9,25 @@ from k8s.checks.reading import pods_of
 from k8s.checks.rendering import Document, name_of
 
 
-def check_references(trees: Sequence[Document], around: Iterable[Document] = ()) -> list[str]:
-    """ConfigMaps and service accounts that pods name but nobody brings.
+def check_accounts(trees: Sequence[Document], around: Iterable[Document] = ()) -> list[str]:
+    """Service accounts that hand their token to pods that are no heads.
 
     Args:
         around: objects that are there already: the platform's, for jobs and endpoints.
     """
-    there = {name_of(tree) for tree in (*trees, *around)}
+    pods = [pod for tree in (*trees, *around) for pod in pods_of(tree)]
+    heads = {pod.spec.get("serviceAccountName") for pod in pods if pod.is_head}
+    others = {pod.spec.get("serviceAccountName") for pod in pods if not pod.is_head}
     problems = []
     for tree in trees:
-        for pod in pods_of(tree):
-            for name in sorted(_named(pod.spec) - there):
-                problems.append(f"{name_of(tree)}: {pod.path}: {name} is not there")
+        name = tree["metadata"]["name"]
+        if tree["kind"] != "ServiceAccount" or name in heads - others:
+            continue
+        if tree.get("automountServiceAccountToken") is not False:
+            value = tree.get("automountServiceAccountToken", "not given")
+            told = f"{value}, and pods that are no heads have this account; set it to false"
+            problems.append(f"{name_of(tree)}: automountServiceAccountToken: {told}")
     return problems
-
-
-def _named(spec: dict[str, Any]) -> set[str]:
-    found = (
-        {f"ServiceAccount/{spec['serviceAccountName']}"} if "serviceAccountName" in spec else set()
-    )
-    for volume in spec.get("volumes") or ():
-        if "configMap" in volume:
-            found.add(f"ConfigMap/{volume['configMap']['name']}")
-    for container in spec.get("containers") or ():
-        for source in container.get("envFrom") or ():
-            if "configMapRef" in source:
-                found.add(f"ConfigMap/{source['configMapRef']['name']}")
-    return found
 
 
 def check_platform(trees: Sequence[Document]) -> list[str]:

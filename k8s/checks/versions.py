@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from k8s.checks.reading import cluster_of, pods_of
+from k8s.checks.reading import GPU, Pod, cluster_of, limits_of, pods_of
 from k8s.checks.rendering import ROOT, Document, name_of
 
-IMAGE = "ghcr.io/synthray/synthray"
+IMAGE = "synthray"
+"""The last part of our image's name, whichever registry holds it."""
 
 
 def package_version(root: Path = ROOT) -> str:
@@ -63,15 +64,36 @@ def _of_package(tree: Document, package: str) -> list[str]:
     places: list[tuple[str, dict[str, Any]]] = [("metadata", tree["metadata"])]
     problems = []
     for pod in pods_of(tree):
-        images = [container["image"] for container in pod.containers]
-        ours = [image for image in images if image.startswith(f"{IMAGE}:")]
+        ours = [container for container in pod.containers if _is_ours(container, pod)]
         if ours:
             places.append((pod.path, pod.template.get("metadata") or {}))
-        for image in ours:
-            if not re.fullmatch(re.escape(package) + "-(cpu|cuda)", image.rpartition(":")[2]):
-                problems.append(f"{pod.path}: {image} is not of version {package}")
+        for container in ours:
+            told = _of_image(str(container["image"]), package, GPU in limits_of(container))
+            problems += [f"{pod.path}.{container['name']}.image: {each}" for each in told]
     for path, metadata in places:
         label = (metadata.get("labels") or {}).get("app.kubernetes.io/version")
         if label != package:
-            problems.append(f"{path}.labels: app.kubernetes.io/version is {label}, not {package}")
+            problems.append(
+                f"{path}.labels: app.kubernetes.io/version is {label}, not {package}; "
+                "correct it in components/common or base/pattern"
+            )
     return problems
+
+
+def _is_ours(container: dict[str, Any], pod: Pod) -> bool:
+    """Ours by its name, or as the one that runs Ray, wherever and as what it is kept."""
+    name = container["image"].partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return bool(name == IMAGE or container == pod.ray)
+
+
+def _of_image(image: str, package: str, gpu: bool) -> Iterator[str]:
+    name, _, digest = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2]
+    if digest and not tag:
+        return
+    # What is built upon ours may add a word of its own: 0.1.0-cpu-corp2.
+    found = re.fullmatch(re.escape(package) + r"-(cpu|cuda)([-_.].+)?", tag)
+    if found is None:
+        yield f"{image} is not of version {package}; take the tag {package}-cpu or {package}-cuda"
+    elif gpu and found[1] == "cpu":
+        yield f"{image} cannot use the GPU that the pod asks for; take the tag {package}-cuda"

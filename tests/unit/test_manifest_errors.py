@@ -6,19 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import found, rendered
+from manifests import GONE, found, rendered, spoil
 
 from k8s.checks import __main__ as command
 from k8s.checks import versions
 from k8s.checks.objects import check_folder, check_object
-from k8s.checks.rendering import OVERLAYS, Document
-from k8s.checks.together import check_platform, check_references
+from k8s.checks.references import check_references
+from k8s.checks.rendering import OVERLAYS
+from k8s.checks.together import check_platform
 
 HEAD = "spec.headGroupSpec.template.spec"
 RAY = f"{HEAD}.containers.0"
 WORKER = "spec.workerGroupSpecs.0"
 JOB = "spec.rayClusterSpec"
-GONE = object()
+GPUS = "spec.workerGroupSpecs.2.template.spec"
+TERM = {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm"]}]}
+AFFINITY = {
+    "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM]},
+}
+NO_FAILED = [
+    {"policy": policy, "condition": {"jobStatus": status, "ttlSeconds": 9}}
+    for policy in ("DeleteCluster", "DeleteSelf")
+    for status in ("SUCCEEDED", "FAILED")
+]
+METADATA = [{"ipBlock": {"cidr": "169.254.169.0/24"}}]
+IPV6 = [{"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}}]
+EVERYWHERE = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
 ERRORS: list[tuple[str, str, Any, str]] = [
     # Schemas: fields, types, kinds.
     ("RayCluster", "spec.headGroup", {}, "'headGroup' was unexpected"),
@@ -101,6 +114,12 @@ ERRORS: list[tuple[str, str, Any, str]] = [
     ),
     ("RayService", "spec.serveConfigV2", "args: {token: 'abcdef'}", "looks like a secret"),
     ("ConfigMap", "data.KEY", "AKIAABCDEFGHIJKLMNOP", "looks like a secret"),
+    ("NetworkPolicy", "spec.egress", [{"to": EVERYWHERE}], "169.254.0.0/16, the node's metadata"),
+    ("NetworkPolicy", "spec.egress", [{"to": METADATA}], "add except: [169.254.169.254/32]"),
+    ("NetworkPolicy", "spec.egress", [{"to": IPV6}], "add except: [fd00:ec2::254/128]"),
+    ("NetworkPolicy", "spec.egress", [{}], "missing, and so everywhere"),
+    ("RayCluster", f"{WORKER}.template.spec.automountServiceAccountToken", True, "set it to false"),
+    ("RayCluster", f"{WORKER}.template.spec.automountServiceAccountToken", GONE, "not given, and"),
     ("Namespace", "metadata.labels.pod-security.kubernetes.io/enforce", GONE, "not restricted"),
     ("StatefulSet", "spec.template.spec.containers.0.image", "redis", "no fixed version"),
     # Running it.
@@ -112,36 +131,33 @@ ERRORS: list[tuple[str, str, Any, str]] = [
     ("RayCluster", "spec.autoscalerOptions.resources", GONE, "autoscalerOptions.resources"),
     ("RayCluster", "spec.headGroupSpec.rayStartParams.num-cpus", "2", "the head takes work"),
     ("RayCluster", f"{WORKER}.maxReplicas", GONE, "without bound"),
+    ("RayCluster", f"{WORKER}.replicas", 9, "replicas: 9 is not between minReplicas 0 and"),
+    ("RayCluster", f"{WORKER}.minReplicas", 2, "replicas: 0 is not between minReplicas 2"),
     ("RayCluster", f"{HEAD}.terminationGracePeriodSeconds", 60, "are not less than 60 of grace"),
     ("RayCluster", f"{RAY}.env", [], "too short for a checkpoint"),
     ("RayCluster", "spec.workerGroupSpecs.1.template.spec.tolerations", GONE, "disagree"),
     ("RayCluster", "spec.workerGroupSpecs.2.template.spec.nodeSelector", GONE, "from any node"),
     ("RayCluster", "spec.workerGroupSpecs.2.template.spec.tolerations", GONE, "nvidia.com/gpu"),
     ("RayJob", "spec.activeDeadlineSeconds", GONE, "activeDeadlineSeconds: missing"),
+    ("RayJob", "spec.preRunningDeadlineSeconds", GONE, "preRunningDeadlineSeconds: missing"),
+    ("RayJob", "spec.deletionStrategy.deletionRules", NO_FAILED, "jobDeploymentStatus: Failed"),
     ("RayJob", "spec.backoffLimit", GONE, "backoffLimit: missing"),
     ("RayJob", "spec.deletionStrategy", GONE, "stays for ever"),
     ("RayJob", "spec.submissionMode", "K8sJobMode", "not HTTPMode"),
     ("RayJob", f"{JOB}.workerGroupSpecs.0.template.spec.containers", [], "containers: missing"),
     ("StatefulSet", "spec.template.spec.containers.0.resources", GONE, "resources.limits"),
+    # Pods by themselves.
+    ("RayCluster", f"{RAY}.volumeMounts.0.name", "temp", "'temp' is no volume of the pod"),
+    ("RayCluster", "spec.autoscalerOptions.volumeMounts.0.name", "hoem", "did you mean 'home'?"),
+    ("RayCluster", f"{RAY}.volumeMounts.0.mountPath", "/home/ray", "given 2 times; keep one"),
+    ("RayCluster", f"{RAY}.env.0.name", "HOME", "env: name 'HOME' is given 2 times; keep one"),
+    ("StatefulSet", "spec.volumeClaimTemplates.0.metadata.name", "disk", "'data' is no volume"),
+    # Nodes.
+    ("RayCluster", f"{GPUS}.nodeSelector", {"synthray.io/gpu": "nvida"}, "did you mean 'nvidia'?"),
+    ("RayCluster", f"{GPUS}.nodeSelector", {"synthray.io/gpus": "x"}, "'synthray.io/gpu'?"),
+    ("RayCluster", f"{GPUS}.affinity", {"nodeAffinity": AFFINITY}, "'arm' is no value that nodes"),
 ]
 PLACE = {"RayJob": "production/jobs", "RayService": "production/endpoint"}
-
-
-def spoil(tree: Document, path: str, value: Any) -> None:
-    """Put a value where the path leads, or take away what is there; keys may have dots."""
-    node: Any = tree
-    keys = path.split(".")
-    for prefix in ("app", "pod-security"):
-        if prefix in keys:
-            at = keys.index(prefix)
-            keys[at:] = [".".join(keys[at:])]
-    for key in keys[:-1]:
-        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
-    last: Any = int(keys[-1]) if isinstance(node, list) else keys[-1]
-    if value is GONE:
-        del node[last]
-    else:
-        node[last] = value
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "told"), ERRORS)
@@ -158,12 +174,30 @@ def test_another_version_is_noticed() -> None:
         ("spec.rayVersion", "2.59.0", "rayVersion: 2.59.0"),
         (f"{RAY}.image", "ghcr.io/synthray/synthray:0.0.9-cpu", "is not of version"),
         (f"{RAY}.image", f"ghcr.io/synthray/synthray:{package}", "is not of version"),
+        (f"{RAY}.image", "registry.corp/ml/synthray:0.0.7-cpu", f"take the tag {package}-cpu"),
+        (f"{RAY}.image", f"registry.corp:5000/{package}-cpu/mirrored:0.0.7-cpu", "is not of"),
         (f"{WORKER}.template.metadata.labels.app.kubernetes.io/version", "0.0.9", "0.0.9, not"),
     ):
         tree = found("cpu", "RayCluster")
         spoil(tree, path, value)
         problems = versions.check_versions([tree], ray, package)
         assert any(told in problem for problem in problems), (path, problems)
+
+
+def test_an_image_for_processors_is_noticed_where_a_gpu_is_asked_for() -> None:
+    ray, package = versions.locked_ray(), versions.package_version()
+    tree = found("gpu", "RayCluster")
+    for tag, fits in (
+        ("cpu", False),
+        ("cuda", True),
+        ("cuda-corp2", True),
+        ("cuda@sha256:ab", True),
+    ):
+        image = f"registry.corp/ml/synthray:{package}-{tag}"
+        spoil(tree, "spec.workerGroupSpecs.1.template.spec.containers.0.image", image)
+        problems = versions.check_versions([tree], ray, package)
+        assert bool(problems) != fits, problems
+        assert all("cannot use the GPU" in problem for problem in problems)
 
 
 def test_what_is_not_there_is_noticed() -> None:

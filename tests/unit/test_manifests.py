@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import NAMES, found, rendered
+from manifests import NAMES, beside, found, rendered
 from packaging.specifiers import SpecifierSet
 from typer.main import get_command
 
-from k8s.checks import versions
-from k8s.checks.objects import check_objects, platform_of
+from k8s.checks import configs as job_configs
+from k8s.checks import nodes, selectors, versions
+from k8s.checks.objects import check_folder, check_objects
 from k8s.checks.reading import cluster_of, job_of, pods_of
-from k8s.checks.rendering import OVERLAYS, ROOT, Document, name_of, render
+from k8s.checks.references import SECRETS, secrets_of
+from k8s.checks.rendering import ROOT, Document, name_of, render
 from k8s.checks.schemas import KUBERNETES
-from k8s.checks.security import secrets_named
 from synthray import config as configs
 from synthray.cli import app
 from synthray.config import ServeConfig
@@ -25,9 +26,7 @@ from synthray.config import ServeConfig
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_overlay_is_valid(name: str) -> None:
-    platform = platform_of(OVERLAYS / name)
-    around = rendered(platform.name) if platform else ()
-    assert check_objects(list(rendered(name)), list(around)) == []
+    assert check_objects(list(rendered(name)), beside(name)) == []
 
 
 @pytest.mark.parametrize("overlay", ["cpu", "gpu", "production"])
@@ -141,16 +140,27 @@ def test_an_optional_component_is_valid(base: str, components: list[str], tmp_pa
     folders = [relative("components", name) for name in (*components, "common")]
     tree["components"] = folders  # type: ignore[assignment]
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(tree))
-    made = render(tmp_path)
-    assert made != list(rendered(base))
-    assert check_objects(made, list(rendered(base.partition("/")[0]))) == []
+    assert render(tmp_path) != list(rendered(base))
+    assert check_folder(tmp_path)[1] == []
 
 
 def test_every_secret_is_one_that_the_guide_tells_how_to_make() -> None:
     guide = (ROOT / "k8s" / "README.md").read_text()
-    named = {secret for name in NAMES for tree in rendered(name) for secret in secrets_named(tree)}
-    assert {"synthray-ray-token", "synthray-serve-token", "synthray-redis"} <= named
-    assert [secret for secret in named if f"secret generic {secret} " not in guide] == []
+    trees = [tree for name in NAMES for tree in rendered(name)]
+    assert {name for tree in trees for _, name, _ in secrets_of(tree)} == set(SECRETS)
+    for name, keys in SECRETS.items():
+        made = guide.partition(f"secret generic {name} ")[2].partition("kubectl")[0]
+        assert [key for key in keys if f"--from-literal={key}=" not in made] == []
+
+
+def test_what_the_checks_know_is_what_there_is() -> None:
+    guide = (ROOT / "k8s" / "README.md").read_text()
+    for labels in (nodes.NODE_LABELS, selectors.NAMESPACE_LABELS):
+        for key, values in labels.items():
+            if key.startswith("synthray.io/"):
+                assert [value for value in values if f"{key}={value}" not in guide] == []
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert set(job_configs.STAGES) < set(commands)
 
 
 def test_versions_agree() -> None:
