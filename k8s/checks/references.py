@@ -16,8 +16,10 @@ SECRETS: Mapping[str, tuple[str, ...]] = {
     "synthray-serve-token": ("token",),
     "synthray-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     "synthray-redis": ("password",),
+    "synthray-trackers": (),
+    "synthray-tls": (),
 }
-"""The Secrets that k8s/README.md tells how to make, and their keys."""
+"""The Secrets that k8s/README.md tells how to make, and their keys; none: any, or the kind's."""
 _TOKEN_KEY = "auth_token"
 """The key that KubeRay reads of authOptions.secretName."""
 _SCHEMES = ("http", "https", "grpc", "grpcs", "ray", "redis", "rediss")
@@ -65,8 +67,9 @@ def secrets_of(tree: Document) -> Iterator[tuple[str, str, str | None]]:
         if isinstance(node.get("secretName"), str):
             token = path.endswith("authOptions")
             yield f"{path}.secretName", node["secretName"], _TOKEN_KEY if token else None
-        for each in node.get("imagePullSecrets") or ():
-            yield f"{path}.imagePullSecrets", str(each.get("name")), None
+        for key in ("imagePullSecrets", "certificateRefs"):
+            for each in node.get(key) or ():
+                yield f"{path}.{key}", str(each.get("name")), None
 
 
 def _secrets(objects: Iterable[Document]) -> dict[str, tuple[str, ...]]:

@@ -4,55 +4,17 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 
+from k8s.checks.other_kinds import OTHERS
 from k8s.checks.rendering import ROOT, Document
 
 KUBERNETES = "1.34"
 """The oldest version that the manifests are for; the namespace's pod security names it too."""
-
-_LABELS = {"type": "object", "additionalProperties": {"type": "string"}}
-POD_MONITOR: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "apiVersion": {"const": "monitoring.coreos.com/v1"},
-        "kind": {"const": "PodMonitor"},
-        "metadata": {"type": "object"},
-        "spec": {
-            "type": "object",
-            "required": ["selector", "podMetricsEndpoints"],
-            "properties": {
-                "selector": {
-                    "type": "object",
-                    "properties": {"matchLabels": _LABELS},
-                    "additionalProperties": False,
-                },
-                "podTargetLabels": {"type": "array", "items": {"type": "string"}},
-                "podMetricsEndpoints": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "port": {"type": "string"},
-                            "path": {"type": "string"},
-                            "interval": {"type": "string"},
-                        },
-                        "additionalProperties": False,
-                    },
-                },
-            },
-            "additionalProperties": False,
-        },
-    },
-    "additionalProperties": False,
-}
-"""The part that we use of the Prometheus operator's kind, whose definition is not here."""
 
 
 def check_schema(tree: Document) -> list[str]:
@@ -60,8 +22,8 @@ def check_schema(tree: Document) -> list[str]:
     version, kind = str(tree.get("apiVersion")), str(tree.get("kind"))
     if version == "ray.io/v1" and kind in _crds():
         return _told(_crds()[kind], tree)
-    if version.startswith("monitoring.coreos.com/") and kind == "PodMonitor":
-        return _told(jsonschema.Draft202012Validator(dict(POD_MONITOR)), tree)
+    if (version, kind) in OTHERS:
+        return _told(jsonschema.Draft202012Validator(dict(OTHERS[version, kind])), tree)
     return list(_of_kubernetes(json.dumps(tree)))
 
 

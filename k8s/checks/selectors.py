@@ -45,6 +45,8 @@ def targets_of(trees: Sequence[Document]) -> list[Target]:
         upgrade = (tree.get("spec") or {}).get("upgradeStrategy") or {}
         if upgrade.get("type") == "NewClusterWithIncrementalUpgrade":
             found.append(Target({GATEWAY: f"{tree['metadata']['name']}-gateway"}))
+        if tree["kind"] == "Gateway":
+            found.append(Target({GATEWAY: tree["metadata"]["name"]}))
     return found
 
 

@@ -123,7 +123,9 @@ def test_bearer_tokens_do_not_cross_the_internet_in_the_clear() -> None:
             for rule in tree["spec"].get("ingress", ()):
                 assert rule.get("from") or not ports([rule]) & {80, 8000}, name_of(tree)
     edge, plain = trees["NetworkPolicy/edge"]["spec"], trees["NetworkPolicy/gateway"]["spec"]
-    assert {"podSelector": edge["podSelector"]} in plain["ingress"][0]["from"]
+    taken = trees["NetworkPolicy/from-edge"]["spec"]
+    assert taken["podSelector"] == plain["podSelector"] and ports(taken["ingress"]) == {80}
+    assert taken["ingress"][0]["from"] == [{"podSelector": edge["podSelector"]}]
     assert {"podSelector": plain["podSelector"]} in edge["egress"][0]["to"]
     gateway, route = trees["Gateway/edge"], trees["HTTPRoute/edge"]
     (listener,) = gateway["spec"]["listeners"]
