@@ -68,7 +68,8 @@ class Regrouping(ControllerCallback):
                 self._tell(f"not all workers have found room: training goes on {self._then()}")
             self._look()
         elif isinstance(current_state, ResizingState):
-            workers = current_state.scaling_decision.num_workers
+            decision: Any = current_state.scaling_decision
+            workers = decision.num_workers
             self._tell(
                 f"there is room for {workers} workers now: they start from {self._step()} again"
             )
