@@ -79,7 +79,7 @@ def storage_lines(target: str) -> Iterator[str]:
 def _readable(uri: str) -> Iterator[str]:
     yield f"{uri}: {storage.described(uri)}"
     files = storage.list_files(uri)
-    yield f"{uri}: may be listed, {len(files):,} files"
+    yield f"{uri}: may be listed, {len(files):,} file{'s' * (len(files) != 1)}"
     if files:
         with storage.translate_errors(uri), storage.open_input(files[0].uri) as first:
             first.read(1)

@@ -76,7 +76,7 @@ def in_short() -> Iterator[None]:
                 told.add(line)
                 print(f"Ray: {line}", file=sys.stderr, flush=True)
 
-    ray._private.worker.print_to_stdstream = tell  # type: ignore[assignment]
+    ray._private.worker.print_to_stdstream = tell
     try:
         yield
     finally:

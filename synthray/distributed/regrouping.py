@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -29,6 +30,8 @@ from synthray.training.checkpoint import CheckpointStore
 AGAIN_SECONDS = 60.0
 """Between two lines that say the same."""
 LOOK_SECONDS = 5.0
+STEP = "<step>"
+"""In a line, until it is known."""
 PARTNER_GONE = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
 """What those who are left say of it; often they notice first."""
 
@@ -50,6 +53,11 @@ class Regrouping(ControllerCallback):
 
     def after_controller_start(self, train_run_context: Any) -> None:
         self._requester = f"train-{train_run_context.run_id}"
+        # Storage is asked for the step: nothing waits for the answer, and lines keep their order.
+        self._speaker = ThreadPoolExecutor(1, thread_name_prefix="synthray-regrouping")
+
+    async def before_controller_shutdown(self) -> None:
+        self._speaker.shutdown()
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
         if isinstance(current_state, RunningState):
@@ -59,7 +67,7 @@ class Regrouping(ControllerCallback):
         elif isinstance(current_state, RestartingState):
             error = current_state.training_failed_error
             if own_cause(error) is None:  # else the driver raises it, and nothing goes on
-                self._tell(f"{reason(error)}: training goes on from {self._step()} {self._then()}")
+                self._tell(f"{reason(error)}: training goes on from {STEP} {self._then()}")
             self._look()
         elif isinstance(current_state, ReschedulingState):
             now = time.monotonic()
@@ -68,10 +76,9 @@ class Regrouping(ControllerCallback):
                 self._tell(f"not all workers have found room: training goes on {self._then()}")
             self._look()
         elif isinstance(current_state, ResizingState):
-            workers = current_state.scaling_decision.num_workers
-            self._tell(
-                f"there is room for {workers} workers now: they start from {self._step()} again"
-            )
+            decision: Any = current_state.scaling_decision
+            workers = decision.num_workers
+            self._tell(f"there is room for {workers} workers now: they start from {STEP} again")
 
     def _then(self) -> str:
         least, most = self._crews[0], self._crews[-1]
@@ -86,7 +93,10 @@ class Regrouping(ControllerCallback):
             return "the newest checkpoint"
 
     def _tell(self, line: str) -> None:
-        self._board.tell.remote(line)
+        self._speaker.submit(self._speak, line)
+
+    def _speak(self, line: str) -> None:
+        self._board.tell.remote(line.replace(STEP, self._step()) if STEP in line else line)
 
     def _look(self) -> None:
         """Have Ray count the nodes now."""

@@ -205,6 +205,8 @@ def _fit(job: Job, source: Source) -> None:
     place = config.place("checkpoints", "ray")
     filesystem, path = storage.filesystem(place)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
+    # Ray takes any callback, and names the type of one kind.
+    callbacks: list[Any] = [Regrouping(job.board, _store(config, job.fingerprint), config.cluster)]
     trainer = _Trainer(
         _worker,
         train_loop_config={"job": job},
@@ -215,7 +217,7 @@ def _fit(job: Job, source: Source) -> None:
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
-            callbacks=[Regrouping(job.board, _store(config, job.fingerprint), config.cluster)],
+            callbacks=callbacks,
         ),
         torch_config=TorchConfig(backend=None if config.cluster.gpus_per_worker else "gloo"),
         datasets=None if job.data else {"train": streamed_dataset(source, job.codec, config)},

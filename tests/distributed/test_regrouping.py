@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +32,10 @@ def told(tmp_path: Path, cluster: ClusterConfig, *states: Any) -> list[str]:
     (tmp_path / "step-000000412.safetensors").touch()
     board = SimpleNamespace(tell=SimpleNamespace(remote=lines.append))
     callback = Regrouping(board, CheckpointStore(str(tmp_path), "x"), cluster)
+    callback.after_controller_start(SimpleNamespace(run_id="x"))
     for before, after in zip((RunningState(), *states), states, strict=False):
         callback.after_controller_state_update(before, after)
+    asyncio.run(callback.before_controller_shutdown())
     return lines
 
 
