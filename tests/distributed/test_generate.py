@@ -147,9 +147,13 @@ def test_metrics_of_a_run_appear_at_the_nodes_metrics_port(
         mine = [line for line in lines if 'run="measured"' in line and "_bucket" not in line]
         return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in mine}
 
-    expected = {f"ray_synthray_generate_{name}" for name in ("rows_total", "shard_seconds_count")}
-    # From the driver and from workers, each in its own time.
-    until(lambda: expected <= set(told()), 60, "no metrics there")
+    def whole() -> bool:
+        """From the driver and from workers, each in its own time, and shard by shard."""
+        found = told()
+        rows = found.get("ray_synthray_generate_rows_total", 0)
+        return rows >= SMALL.rows and "ray_synthray_generate_shard_seconds_count" in found
+
+    until(whole, 60, "no metrics there, or not of all rows")
     found = told()
     assert found["ray_synthray_generate_rows_total"] == SMALL.rows
     assert found["ray_synthray_generate_shards_total"] == 2
