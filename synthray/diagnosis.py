@@ -57,7 +57,7 @@ def storage_lines(target: str) -> Iterator[str]:
         StorageError: something is refused; of a config's two places, after both were looked at.
         ConfigError: the config cannot be read.
     """
-    if not target.startswith("env:") and not target.endswith((".yaml", ".yml")):
+    if not configs.is_config(target):
         yield from _writable(target)
         return
     config = configs.load(target)

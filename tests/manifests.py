@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from k8s.checks import companions
 from k8s.checks.objects import OF_ALL
-from k8s.checks.rendering import OVERLAYS, Document, name_of, overlays, render_once
+from k8s.checks.rendering import OVERLAYS, ROOT, Document, name_of, overlays, render_once
 
 GONE = object()
 """Instead of a value: take away what is there."""
@@ -24,6 +29,21 @@ def rendered(name: str) -> tuple[Document, ...]:
 def beside(name: str) -> list[Document]:
     """What the overlay's other folders hold; never changed in place."""
     return companions.around(OVERLAYS / name)
+
+
+def overlaid(folder: Path, overlay: str, components: Iterable[str]) -> None:
+    """Make a folder an overlay of one's own: one of ours with components over it."""
+
+    def relative(*parts: str) -> str:
+        return os.path.relpath(ROOT.joinpath("k8s", *parts), folder.resolve())
+
+    tree = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [relative("overlays", overlay)],
+        "components": [relative("components", name) for name in (*components, "common")],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(tree))
 
 
 def found(name: str, kind: str, which: str | None = None) -> Document:

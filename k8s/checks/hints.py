@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def hint(word: object, known: Iterable[object]) -> str:
@@ -17,3 +17,15 @@ def hint(word: object, known: Iterable[object]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(names)}" if names else "there is none"
+
+
+def unknown_label(
+    key: str, values: Iterable[str], known: Mapping[str, tuple[str, ...]], what: str
+) -> str | None:
+    """What is wrong with a label that is asked for; of the known ones, no values mean any."""
+    if key not in known:
+        return f"{key}: no label of {what} that is known; {hint(key, known)}"
+    for value in values:
+        if known[key] and value not in known[key]:
+            return f"{key}: {value!r} is no value that {what} have; {hint(value, known[key])}"
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from k8s.checks.hints import hint
+from k8s.checks.hints import unknown_label
 from k8s.checks.reading import pods_of
 from k8s.checks.rendering import Document
 
@@ -38,7 +38,9 @@ def check_nodes(tree: Document) -> list[str]:
     problems = []
     for pod in pods_of(tree):
         for field, key, values in _asked(pod.spec):
-            told = _unknown(key, values)
+            if key.partition("/")[0] in PROVIDERS:
+                continue
+            told = unknown_label(key, values, NODE_LABELS, "nodes")
             if told:
                 problems.append(f"{pod.path}.{field}: {told}, {_REMEDY}")
     return problems
@@ -56,15 +58,3 @@ def _asked(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
             yield "affinity.nodeAffinity", each["key"], each.get("values") or []
     for each in spec.get("topologySpreadConstraints") or ():
         yield "topologySpreadConstraints.topologyKey", each["topologyKey"], []
-
-
-def _unknown(key: str, values: list[str]) -> str | None:
-    if key.partition("/")[0] in PROVIDERS:
-        return None
-    if key not in NODE_LABELS:
-        return f"{key}: no label of nodes that is known; {hint(key, NODE_LABELS)}"
-    known = NODE_LABELS[key]
-    for value in values:
-        if known and value not in known:
-            return f"{key}: {value!r} is no value that nodes have; {hint(value, known)}"
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from k8s.checks.reading import GPU, Pod, cluster_of, environment, job_of, pods_of
+from k8s.checks.reading import GPU, Pod, cluster_of, environment, job_of, limits_of, pods_of
 from k8s.checks.rendering import Document
 
 LABELS = tuple(f"app.kubernetes.io/{name}" for name in ("name", "part-of", "component", "version"))
@@ -60,11 +60,11 @@ def _pod(pod: Pod) -> Iterator[str]:
 
 def _ray_pod(pod: Pod) -> Iterator[str]:
     group = pod.group or {}
-    if not pod.spec.get("containers"):
+    ray = pod.ray
+    if not ray:
         return
-    ray = pod.spec["containers"][0]
-    limits = (ray.get("resources") or {}).get("limits") or {}
-    if not str(limits.get("cpu", "1")).isdecimal():
+    limits = limits_of(ray)
+    if not limits.get("cpu", "1").isdecimal():
         yield f"resources.limits.cpu: {limits['cpu']!r}; Ray counts whole processors"
     if pod.is_head and (group.get("rayStartParams") or {}).get("num-cpus") != "0":
         yield "rayStartParams.num-cpus: the head takes work; set it to '0'"

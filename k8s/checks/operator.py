@@ -80,7 +80,7 @@ def _pod(pod: Pod, cluster: dict[str, Any]) -> Iterator[str]:
         yield f"{pod.path}: resources stand both in rayStartParams and in resources"
     if "labels" in parameters:
         yield f"{pod.path}.rayStartParams.labels: use the group's labels"
-    variables = environment(pod.spec["containers"][0])
+    variables = environment(pod.ray)
     options = cluster.get("autoscalerOptions") or {}
     if pod.is_head and "RAY_enable_autoscaler_v2" in variables and options.get("version"):
         yield f"{pod.path}: RAY_enable_autoscaler_v2 beside autoscalerOptions.version"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k8s.checks.hints import hint
+from k8s.checks.hints import hint, unknown_label
 from k8s.checks.reading import Pod, pods_of
 from k8s.checks.rendering import Document, name_of
 
@@ -95,11 +95,13 @@ def check_selectors(trees: Sequence[Document], around: Sequence[Document] = ()) 
         for path, selector in _selectors(tree):
             if not chosen(selector, targets):
                 problems.append(f"{name_of(tree)}: {path}: {_explained(selector, targets)}")
+        ours = targets_of([tree])
         for pod in pods_of(tree):
-            own = [target for target in targets_of([tree]) if target.pod == pod]
             for path, selector in _of_pod(pod.spec):
-                if not chosen(selector, own if path.startswith("topology") else targets):
-                    told = _explained(selector, own if path.startswith("topology") else targets)
+                own = path.startswith("topology")
+                among = [each for each in ours if each.pod == pod] if own else targets
+                if not chosen(selector, among):
+                    told = _explained(selector, among)
                     problems.append(f"{name_of(tree)}: {pod.path}.{path}: {told}")
         for path, labels in _namespaces(tree):
             problems += [f"{name_of(tree)}: {path}: {told}" for told in _unknown(labels)]
@@ -161,11 +163,7 @@ def _namespaces(tree: Document) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _unknown(labels: Mapping[str, str]) -> Iterator[str]:
     for key, value in labels.items():
-        if key not in NAMESPACE_LABELS and key.partition("/")[0] in (
-            "synthray.io",
-            "kubernetes.io",
-        ):
-            yield f"{key}: no label of namespaces that is known; {hint(key, NAMESPACE_LABELS)}"
-        elif NAMESPACE_LABELS.get(key) and value not in NAMESPACE_LABELS[key]:
-            told = f"{value!r} is no value that namespaces have"
-            yield f"{key}: {told}; {hint(value, NAMESPACE_LABELS[key])}"
+        if key in NAMESPACE_LABELS or key.partition("/")[0] in ("synthray.io", "kubernetes.io"):
+            told = unknown_label(key, [value], NAMESPACE_LABELS, "namespaces")
+            if told:
+                yield told

@@ -115,8 +115,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, PreemptionError):
         return "a node was taken away, as announced"
     parts = list(getattr(error, "worker_failures", {}).values()) or [error]
-    if any(isinstance(part, (RayError, RayTrainError)) for part in parts):
-        return "a worker or its node was lost"
-    if any(PARTNER_GONE.search(str(part)) for part in parts):
+    if any(
+        isinstance(part, (RayError, RayTrainError)) or PARTNER_GONE.search(str(part))
+        for part in parts
+    ):
         return "a worker or its node was lost"
     return f"a worker failed ({last_line(parts[0])})"

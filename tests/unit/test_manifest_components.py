@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import runpy
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import found, rendered
+from manifests import found, overlaid, rendered
 
 from k8s.checks.reading import pods_of
 from k8s.checks.rendering import ROOT, Document, name_of, render
@@ -30,17 +29,7 @@ def layered(overlay: str, *components: str) -> dict[str, Document]:
     """An overlay with components over it, by the names of its objects."""
     with TemporaryDirectory() as folder:
         root = Path(folder).resolve()
-
-        def relative(*parts: str) -> str:
-            return os.path.relpath(ROOT.joinpath("k8s", *parts), root)
-
-        tree = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [relative("overlays", overlay)],
-            "components": [relative("components", name) for name in (*components, "common")],
-        }
-        (root / "kustomization.yaml").write_text(yaml.safe_dump(tree))
+        overlaid(root, overlay, components)
         return {name_of(made): made for made in render(root)}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from manifests import NAMES, beside, found, rendered
+from manifests import NAMES, beside, found, overlaid, rendered
 from packaging.specifiers import SpecifierSet
 from typer.main import get_command
 
@@ -134,14 +133,7 @@ def test_the_pods_are_everywhere_those_of_the_pattern() -> None:
     ],
 )
 def test_an_optional_component_is_valid(base: str, components: list[str], tmp_path: Path) -> None:
-    def relative(*parts: str) -> str:
-        return os.path.relpath(ROOT.joinpath("k8s", *parts), tmp_path.resolve())
-
-    tree = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    tree["resources"] = [relative("overlays", base)]  # type: ignore[assignment]
-    folders = [relative("components", name) for name in (*components, "common")]
-    tree["components"] = folders  # type: ignore[assignment]
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(tree))
+    overlaid(tmp_path, base, components)
     assert render(tmp_path) != list(rendered(base))
     assert check_folder(tmp_path)[1] == []
 
