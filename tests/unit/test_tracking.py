@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tiny
 from PIL import Image
+from processes import until
 
 import synthray
 from synthray import tracking
@@ -197,6 +198,16 @@ def records(path: Path) -> Iterator[Any]:
         place += 7 + length
 
 
+def is_whole(path: Path) -> bool:
+    """Whether all of a run is in its file: W&B's service writes on after `finish` has returned."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return any(record.HasField("exit") for record in records(path))
+    except (struct.error, DecodeError):  # it breaks off
+        return False
+
+
 def told(items: Any) -> dict[str, str]:
     return {"/".join(item.nested_key) or item.key: item.value_json for item in items}
 
@@ -211,7 +222,8 @@ def test_wandb_has_one_run_over_an_interruption(
     assert train(settings, [10, 20, 30]) == []
     assert train(settings, [21, 31]) == []
     logs = tmp_path / "digits" / "logs"
-    files = sorted(logs.rglob("*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    files = sorted(logs.rglob("*.wandb"), key=lambda path: path.parent.name)
+    until(lambda: all(map(is_whole, files)), 30, "a run's file is not whole")
     found = [list(records(path)) for path in files]
     runs = [record.run for part in found for record in part if record.HasField("run")]
     assert len(files) == 2 and len({run.run_id for run in runs}) == 1
