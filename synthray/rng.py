@@ -97,6 +97,8 @@ class BatchRandom:
     group together see exactly what a single worker would.
     """
 
+    blocks = 1
+
     def __init__(
         self, generator: np.random.Generator, rows: Rows, device: torch.device | str = "cpu"
     ) -> None:
@@ -125,6 +127,28 @@ class BatchRandom:
         # side="right" never lands on a zero-weight entry.
         index = np.searchsorted(cumulative, point, side="right")
         return self._cut(np.minimum(index, len(cumulative) - 1).astype(np.int64))
+
+
+class BlocksRandom(BatchRandom):
+    """Random tensors for several batches of equal size, each drawn as if it were alone.
+
+    Args:
+        parts: of the batches, at least one, in order.
+    """
+
+    def __init__(self, parts: Sequence[BatchRandom]) -> None:
+        first = parts[0]
+        super().__init__(first._generator, first.rows, first.device)
+        self._parts, self.blocks = parts, len(parts)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        return torch.cat([part.normal(*shape) for part in self._parts])
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        return torch.cat([part.uniform(*shape) for part in self._parts])
+
+    def choice(self, weights: Sequence[float] | np.ndarray) -> torch.Tensor:
+        return torch.cat([part.choice(weights) for part in self._parts])
 
 
 def secret_stream() -> np.random.Generator:

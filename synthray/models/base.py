@@ -111,6 +111,8 @@ class GenerativeModel(nn.Module, ABC):
     """What it takes of a table: standardised numbers, or compact rows with modes or bins."""
     holds: ClassVar[bool] = False
     """Whether `sample` honours any column that is held; else rows are drawn and sorted out."""
+    joins: ClassVar[bool] = False
+    """Whether `sample` draws several blocks at once (`BlocksRandom`), each as if it were alone."""
     live: ClassVar[tuple[str, ...]] = ()
     """Settings read at every step, beside those of optimizers: a schedule may change them."""
     critics: ClassVar[tuple[str, ...]] = ()

@@ -4,6 +4,11 @@ The slots of many codes come first, several at once: every way in which a row ca
 with its probability, the product of the conditionals, so one draw among them settles them all. The
 list depends on the weights alone and is made once. The other slots follow one by one, those of few
 codes last: they are what people predict, and they are truest given all others.
+
+Blocks may be drawn together, which costs less than one by one, and comes to the same bits: matrix
+products, whose sums are in an order that depends on their size, are made block by block, and all
+else is done number by number. Rows are columns here, [codes, rows], for sums over codes are then
+sums of whole vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from synthray.data.layout import Layout
 
@@ -29,21 +33,26 @@ WAYS = 2**17
 """Values of the first slots together, at most: a megabyte, made in some milliseconds."""
 KEPT = 8
 """Lists that are kept, each for other values that are held."""
+SPACE = 2**21
+"""Probabilities of the blocks that are drawn together, at most, for caches hold no more."""
 
 
 @dataclass(frozen=True)
 class Step:
     """The network of one slot; its output to the base 2, for that is the quicker power.
 
-    output, output_bias: [hidden, columns] and [columns], with columns of probability 0 beyond the
-        codes, for products are several times quicker at even widths.
+    Attributes:
+        at: the column of compact rows that holds the code.
+        output: [codes, hidden]; output_bias: [codes], and ``factors`` the powers of it.
     """
 
     slot: int
+    at: int
     weight: Tensor
     bias: Tensor
     output: Tensor
     output_bias: Tensor
+    factors: tuple[float, ...]
     embedding: Tensor
 
     @property
@@ -53,7 +62,7 @@ class Step:
     def probabilities(self, seen: Tensor) -> Tensor:
         """Of each code, float64 [n, codes]."""
         h = torch.addmm(self.bias, seen, self.weight).relu_()
-        logits = torch.addmm(self.output_bias, h, self.output)[:, : self.codes]
+        logits = torch.addmm(self.output_bias, h, self.output.T)
         return (logits.double() / LOG2_E).softmax(dim=1)
 
 
@@ -63,7 +72,7 @@ class Beginnings:
 
     Attributes:
         steps: the slots, in the order of the list; rest: those that follow.
-        codes: int64 [ways, slots - 1], of all but the last; seen: what is known then,
+        codes: float32 [slots - 1, ways], of all but the last; seen: what is known then,
             [ways, embedding].
         sums: float64 [ways], of the probabilities up to each way.
         last: [ways, codes], of the last slot's probabilities given the way.
@@ -81,35 +90,37 @@ class Beginnings:
         """Args:
         steps: at least one; seen: what is known beforehand, [1, embedding].
         """
-        codes = torch.empty((1, 0), dtype=torch.int64, device=seen.device)
+        codes = torch.empty((0, 1), device=seen.device)
         chances = torch.ones(1, dtype=torch.float64, device=seen.device)
         for step in steps[:-1]:
             chances = (chances[:, None] * step.probabilities(seen)).flatten()
-            each = torch.arange(step.codes, device=seen.device).repeat(len(codes))
-            codes = torch.column_stack([codes.repeat_interleave(step.codes, dim=0), each])
+            each = torch.arange(step.codes, device=seen.device).repeat(codes.shape[1])
+            codes = torch.vstack([codes.repeat_interleave(step.codes, dim=1), each])
             seen = (seen[:, None] + step.embedding).flatten(0, 1)
         last = steps[-1].probabilities(seen).cumsum(dim=1).float()
         return cls(steps, rest, codes, seen, chances.cumsum(dim=0), last)
 
-    def draw(self, points: Tensor, codes: Tensor) -> Tensor:
-        """Fill in ``codes`` [slots, n] of the first slots; what is known then, [n, embedding].
+    def draw(self, points: Tensor, x: Tensor) -> Tensor:
+        """Fill in the codes of the first slots; what is known then, [blocks, rows, embedding].
 
         Args:
-            points: [n, slots], in (0, 1], multiples of 2^-24. Two of them make one point, for
-                there may be ways that are rarer than that.
+            points: [blocks, slots, rows], in (0, 1], multiples of 2^-24. Two of them make one
+                point, for there may be ways that are rarer than that.
+            x: compact rows, [width, blocks, rows].
         """
         *listed, last = self.steps
-        point = points[:, self.steps[0].slot].double()
+        point = points[:, self.steps[0].slot].flatten().double()
         if len(listed) > 1:
-            point += (points[:, listed[1].slot].double() - 1) * 2.0**-24
-        way = torch.searchsorted(self.sums, point * self.sums[-1])
-        for step, known in zip(listed, self.codes.index_select(0, way).T, strict=True):
-            codes[step.slot] = known
+            point += (points[:, listed[1].slot].flatten().double() - 1) * 2.0**-24
+        way = torch.searchsorted(self.sums, point.mul_(self.sums[-1]))
+        for step, known in zip(listed, self.codes, strict=True):
+            torch.index_select(known, 0, way, out=x[step.at].view(-1))
         sums = self.last.index_select(0, way)
-        point = points[:, last.slot] * sums[:, -1]
-        code = torch.searchsorted(sums, point[:, None])[:, 0]
-        codes[last.slot] = code
-        return self.seen.index_select(0, way) + last.embedding.index_select(0, code)
+        reach = points[:, last.slot].flatten() * sums[:, -1]
+        code = torch.searchsorted(sums, reach[:, None])[:, 0]
+        x[last.at].view(-1).copy_(code)
+        seen = self.seen.index_select(0, way).add_(last.embedding.index_select(0, code))
+        return seen.view(*x.shape[1:], -1)
 
 
 class Drawing:
@@ -121,51 +132,57 @@ class Drawing:
 
     def __init__(self, net: Columns, layout: Layout) -> None:
         steps = []
-        for slot, about in enumerate(layout.slots):
+        for slot, (about, at) in enumerate(zip(layout.slots, layout.code_columns, strict=True)):
             codes = net.codes(slot)
-            output = net.output[codes] * LOG2_E
             output_bias = net.output_bias[codes] * LOG2_E
             if about.hidden is not None:
                 output_bias[about.hidden] = -torch.inf
-            more = _even(len(output)) - len(output)
             steps.append(
                 Step(
                     slot,
+                    at,
                     weight=net.weight[slot],
                     bias=net.bias[slot],
-                    output=F.pad(output, (0, 0, 0, more)).T.contiguous(),
-                    output_bias=F.pad(output_bias, (0, more), value=-torch.inf),
+                    output=net.output[codes] * LOG2_E,
+                    output_bias=output_bias,
+                    factors=tuple(output_bias.exp2().tolist()),
                     embedding=net.embedding[codes],
                 )
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)
-        self._beginnings: dict[tuple[int, ...], Beginnings | None] = {}
+        self._beginnings: dict[tuple[float, ...], Beginnings | None] = {}
 
     def draw(
         self,
         given: list[int],
-        key: tuple[int, ...] | None,
+        key: tuple[float, ...] | None,
         seen: Tensor,
         points: Tensor,
-        codes: Tensor,
+        x: Tensor,
     ) -> None:
-        """Fill in ``codes`` [slots, n]: of each slot the first code whose sum of probabilities
-        reaches the point.
+        """Fill in the codes of compact rows: of each slot the first code whose sum of
+        probabilities reaches the point.
 
         Args:
             given: the slots whose codes are there already.
             key: what all rows are given, where it is one thing; None where rows differ.
-            seen: what is known of it, [1, embedding] with a key, else [n, embedding].
-            points: [n, slots], in (0, 1].
+            seen: what is known of it, [1, 1, embedding] with a key, else [blocks, rows, embedding].
+            points: [blocks, slots, rows], in (0, 1].
+            x: [width, blocks, rows].
         """
-        begun = self._begun(given, key, seen) if key is not None else None
+        begun = self._begun(given, key, seen[0]) if key is not None else None
         rest = begun.rest if begun else [step for step in self.steps if step.slot not in given]
-        for careful in (False, True):
-            known = begun.draw(points, codes) if begun else seen.expand(len(points), -1).clone()
-            if _follow(rest, known, points, codes, careful):
-                return
+        blocks, _, rows = points.shape
+        seen = seen.expand(blocks, rows, -1)
+        together = SPACE // (rows * max((step.codes for step in rest), default=1))
+        for start in range(0, blocks, max(together, 1)):
+            here = slice(start, start + max(together, 1))
+            for careful in (False, True):
+                known = begun.draw(points[here], x[:, here]) if begun else seen[here].clone()
+                if _follow(rest, known, points[here], x[:, here], careful):
+                    break
 
-    def _begun(self, given: list[int], key: tuple[int, ...], seen: Tensor) -> Beginnings | None:
+    def _begun(self, given: list[int], key: tuple[float, ...], seen: Tensor) -> Beginnings | None:
         """The list of what rows can begin with; None where even the first slot is too long."""
         if key not in self._beginnings:
             if len(self._beginnings) >= KEPT:
@@ -183,18 +200,11 @@ class Drawing:
         return sum(1 for number in ways if number <= WAYS)
 
 
-def _even(codes: int) -> int:
-    """The width of an output of so many codes: a multiple of 8, at least 16."""
-    return max(16, -(-codes // 8) * 8)
-
-
-def _follow(
-    steps: Sequence[Step], seen: Tensor, points: Tensor, codes: Tensor, careful: bool
-) -> bool:
+def _follow(steps: Sequence[Step], seen: Tensor, points: Tensor, x: Tensor, careful: bool) -> bool:
     """Nothing is allocated between the steps: that would take as long as the arithmetic.
 
     Args:
-        seen: what is known so far, [n, embedding]; changed.
+        seen: what is known so far, [blocks, rows, embedding]; changed.
         careful: shift logits before the power, without which it may overflow.
 
     Returns:
@@ -202,22 +212,36 @@ def _follow(
     """
     if not steps:
         return True
-    n, width = len(seen), steps[0].weight.shape[1]
-    h, found = seen.new_empty((n, width)), torch.empty_like(seen)
-    space = seen.new_empty(n * max(len(step.output_bias) for step in steps))
-    scaled = seen.new_empty((len(steps), n))
-    for step, point in zip(steps, scaled, strict=True):
-        torch.addmm(step.bias, seen, step.weight, out=h).relu_()
-        columns = len(step.output_bias)
-        sums = space[: n * columns].view(n, columns)
-        torch.addmm(step.output_bias, h, step.output, out=sums)
+    blocks, rows, width = seen.shape
+    hidden = steps[0].weight.shape[1]
+    h, found = seen.new_empty((blocks, rows, hidden)), seen.new_empty((blocks * rows, width))
+    space, below = seen.new_empty((2, blocks * max(step.codes for step in steps) * rows))
+    reach = seen.new_empty((len(steps), blocks, rows))
+    code = torch.empty(blocks * rows, dtype=torch.int32, device=seen.device)
+    for step, point in zip(steps, reach, strict=True):
+        size = blocks * step.codes * rows
+        logits = space[:size].view(blocks, step.codes, rows)
+        for before, units in zip(seen, h, strict=True):
+            torch.addmm(step.bias, before, step.weight, out=units)
+        h.relu_()
+        for units, out in zip(h, logits, strict=True):
+            torch.mm(step.output, units.T, out=out)
+        factors = step.factors
         if careful:
-            sums -= sums.amax(dim=1, keepdim=True)
-        torch.cumsum(sums.exp2_(), dim=1, out=sums)
+            logits += step.output_bias[:, None]
+            logits -= logits.amax(dim=1, keepdim=True)
+            factors = (1.0,) * step.codes
+        sums = logits.exp2_().unbind(1)
+        sums[0].mul_(factors[0])
+        for last, power, factor in zip(sums, sums[1:], factors[1:], strict=False):
+            torch.add(last, power, alpha=factor, out=power)
         # A point above 0 and up to the last sum is never met by a code of probability 0.
-        torch.mul(points[:, step.slot], sums[:, -1], out=point)
-        torch.searchsorted(sums, point[:, None], out=codes[step.slot][:, None])
+        torch.mul(points[:, step.slot], sums[-1], out=point)
+        # Counted, not searched: a search takes a branch that nobody can predict.
+        passed = below[:size].view(blocks, step.codes, rows)
+        torch.sum(torch.lt(logits, point[:, None], out=passed), dim=1, out=x[step.at])
         if step is not steps[-1]:
-            seen += torch.index_select(step.embedding, 0, codes[step.slot], out=found)
-    low, high = scaled.aminmax()
+            code.copy_(x[step.at].view(-1))
+            seen += torch.index_select(step.embedding, 0, code, out=found).view_as(seen)
+    low, high = reach.aminmax()
     return bool(low > 0) and bool(high < torch.inf)  # a NaN is neither

@@ -11,7 +11,7 @@ Maximum likelihood instead of a game: there is no mode to drop and no critic to 
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import ClassVar
 
 import torch
@@ -78,6 +78,7 @@ class NADE(GenerativeModel):
     sampler = ("columns",)
     coding = "bins"
     holds = True
+    joins = True
 
     def __init__(self, config: NADEConfig, spec: DataSpec) -> None:
         super().__init__()
@@ -116,35 +117,51 @@ class NADE(GenerativeModel):
         Args:
             held: compact rows, NaN where a column is free; the same columns in every row.
         """
-        layout, slots = self.layout, len(self.layout.slots)
-        points = 1 - rng.uniform(slots)  # [n, slots], in (0, 1]
-        offsets = 2 * rng.uniform(len(layout.offset_columns)) - 1
-        codes = torch.zeros((slots, n), dtype=torch.int64, device=points.device)
-        fixed: list[int] = []
+        layout, blocks = self.layout, rng.blocks
+        slots, numbers, rows = len(layout.slots), len(layout.offset_columns), n // blocks
+        # In a block's numbers columns follow one another: they are read so.
+        points = 1 - rng.uniform(slots).view(blocks, slots, rows)  # in (0, 1]
+        x = points.new_empty((layout.width, blocks, rows))
+        offsets = rng.uniform(numbers).view(blocks, numbers, rows)
+        x[layout.offset_columns] = 2 * offsets.transpose(0, 1) - 1
+        fixed, asked = [], points.new_empty((blocks, rows, 0))
         if held is not None:
-            fixed = [s for s, at in enumerate(layout.code_columns) if not held[0, at].isnan()]
-            codes[fixed] = held[:, [layout.code_columns[slot] for slot in fixed]].long().T
-            given = layout.offsets(held)
-            offsets = torch.where(given.isnan(), offsets, given)
-        asked = codes[fixed].T if cond is None else torch.cat([codes[fixed].T, cond], dim=1)
-        alike = not asked.shape[1] or bool((asked == asked[:1]).all())
-        rows = slice(0, 1) if alike else slice(0, n)
-        seen = self._given(codes[:, rows], fixed, None if cond is None else cond[rows])
-        key = (*fixed, *asked[0].tolist()) if alike else None
-        self._drawing().draw(fixed, key, seen, points, codes)
-        return layout.pack(codes.T, offsets)
+            given = held.view(blocks, rows, -1)
+            columns = layout.code_columns
+            fixed = [slot for slot, at in enumerate(columns) if not held[0, at].isnan()]
+            asked = given[..., [columns[slot] for slot in fixed]]
+            given = given.permute(2, 0, 1)
+            x = torch.where(given.isnan(), x, given)
+        if cond is not None:
+            cond = cond.view(blocks, rows, -1)
+            asked = torch.cat([asked, cond], dim=2)
+        # Told block by block: what else is drawn must change nothing.
+        alike = (asked == asked[:, :1]).all(dim=2).all(dim=1).tolist()
+        firsts = asked[:, 0].tolist()
+        keys = [(*fixed, *first) if same else None for same, first in zip(alike, firsts, strict=True)]
+        drawing = self._drawing()
+        for key, group in groupby(range(blocks), keys.__getitem__):
+            first, *others = group
+            here = slice(first, first + 1 + len(others))
+            # Where rows are alike, one of them tells what is known.
+            known = (slice(first, first + 1), slice(0, 1)) if key is not None else (here, slice(None))
+            seen = self._given(x[:, *known], fixed, None if cond is None else cond[known])
+            drawing.draw(fixed, key, seen, points[here], x[:, here])
+        return x.flatten(1).T
 
-    def _given(self, codes: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
-        """What is known before the first draw, [n, embedding].
+    def _given(self, x: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
+        """What is known before the first draw, [blocks, rows, embedding].
 
         Args:
-            codes: int64 [slots, n], of which those of ``slots`` are given.
+            x: compact rows [width, blocks, rows], of which the codes of ``slots`` are given.
         """
-        net = self.columns
-        seen = net.embedding.new_zeros((codes.shape[1], self.config.embedding))
-        seen += self._of_conditions(cond)
+        net, columns = self.columns, self.layout.code_columns
+        seen = x.new_zeros((*x.shape[1:], self.config.embedding))
+        if cond is not None:
+            for block, given in zip(seen, cond, strict=True):
+                block += self._of_conditions(given)
         for slot in slots:
-            seen += net.embedding[codes[slot] + net.starts[slot]]
+            seen += net.embedding[x[columns[slot]].long() + net.starts[slot]]
         return seen
 
     def _drawing(self) -> Drawing:

@@ -14,7 +14,7 @@ from synthray import rng
 from synthray.artifact import Artifact
 from synthray.config import BLOCK_ROWS
 from synthray.errors import ConditionError, UsageError
-from synthray.sampling.blocks import sample_block
+from synthray.sampling.blocks import sample_blocks
 from synthray.sampling.wishes import Shares, Value, holding
 
 MAX_ROWS = 2**63
@@ -85,28 +85,31 @@ class VirtualDataset:
 
     def _part(self, start: int, length: int, dictionaries: bool = False) -> pa.Table:
         """Some rows, decoded together; their blocks are sampled whole."""
-        parts = []
-        end = start + length
-        for index in range(start // BLOCK_ROWS, -(-end // BLOCK_ROWS)):
-            first = index * BLOCK_ROWS
-            here = slice(max(start - first, 0), min(end - first, BLOCK_ROWS))
-            parts.append([tensor[here] for tensor in self._sampled(index)])
-        x, cond = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        first, end = start // BLOCK_ROWS, start + length
+        x, cond = self._sampled(range(first, -(-end // BLOCK_ROWS)))
+        here = slice(start - first * BLOCK_ROWS, end - first * BLOCK_ROWS)
+        x, cond = x[here], cond[here]
         return self.artifact.codec.decode(x, cond, self.images, start, self.seed, dictionaries)
 
-    def _sampled(self, index: int) -> tuple[Tensor, Tensor]:
-        """Encoded rows and conditions of a block; of several draws, where rows are sorted out.
+    def _sampled(self, blocks: range) -> tuple[Tensor, Tensor]:
+        """Encoded rows and conditions of some blocks."""
+        if not self._holding.sorted_out:
+            return sample_blocks(self._model, self._holding, self.seed, blocks)
+        parts = [self._sorted(block) for block in blocks]
+        return torch.cat([x for x, _ in parts]), torch.cat([cond for _, cond in parts])
+
+    def _sorted(self, index: int) -> tuple[Tensor, Tensor]:
+        """Those of several draws of a block that have what is asked for.
 
         Raises:
-            ConditionError: too few rows have what is asked for.
+            ConditionError: too few rows have it.
         """
         holding, codec = self._holding, self.artifact.codec
-        if not holding.sorted_out:
-            return sample_block(self._model, holding, self.seed, index)
+        block = range(index, index + 1)
         parts: list[tuple[Tensor, Tensor]] = []
         kept = 0
         for attempt in range(ATTEMPTS):
-            x, cond = sample_block(self._model, holding, self.seed, index, attempt)
+            x, cond = sample_blocks(self._model, holding, self.seed, block, attempt)
             met = torch.from_numpy(holding.meets(codec.decode(x, cond, self.images)))
             parts.append((x[met], cond[met]))
             kept += int(met.sum())
