@@ -47,6 +47,12 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def is_number(kind: pa.DataType) -> bool:
+    """Whether cells are numbers, or times, which are stored as such."""
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal)
+    return any(test(kind) for test in tests)
+
+
 def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> pa.Array:
     """An array [1] of what a value, or its text, is as a column's type.
 

@@ -75,7 +75,7 @@ class Beginnings:
         codes: float32 [slots - 1, ways], of all but the last; seen: what is known then,
             [ways, embedding].
         sums: float64 [ways], of the probabilities up to each way.
-        last: [ways, codes], of the last slot's probabilities given the way.
+        last: [ways, codes], of the last slot's probabilities given the way, summed up.
     """
 
     steps: tuple[Step, ...]
@@ -100,8 +100,8 @@ class Beginnings:
         last = steps[-1].probabilities(seen).cumsum(dim=1).float()
         return cls(steps, rest, codes, seen, chances.cumsum(dim=0), last)
 
-    def draw(self, points: Tensor, x: Tensor) -> Tensor:
-        """Fill in the codes of the first slots; what is known then, [blocks, rows, embedding].
+    def draw(self, points: Tensor, x: Tensor, space: Space) -> None:
+        """Fill in the codes of the first slots, and what is known then, ``space.seen``.
 
         Args:
             points: [blocks, slots, rows], in (0, 1], multiples of 2^-24. Two of them make one
@@ -119,8 +119,35 @@ class Beginnings:
         reach = points[:, last.slot].flatten() * sums[:, -1]
         code = torch.searchsorted(sums, reach[:, None])[:, 0]
         x[last.at].view(-1).copy_(code)
-        seen = self.seen.index_select(0, way).add_(last.embedding.index_select(0, code))
-        return seen.view(*x.shape[1:], -1)
+        torch.index_select(self.seen, 0, way, out=space.seen.flatten(0, 1))
+        space.add(last.embedding, code)
+
+
+class Space:
+    """Memory for some blocks: asked for anew, it would take a tenth of the time.
+
+    Attributes:
+        seen: what is known so far, [blocks, rows, embedding].
+        hidden: [blocks, rows, hidden]; powers, passed: each as large as the probabilities.
+        reach: of each slot, [slots, blocks, rows].
+    """
+
+    def __init__(self, steps: Sequence[Step], blocks: int, rows: int) -> None:
+        weight = steps[0].weight
+        embedding, hidden = weight.shape
+        most = max(step.codes for step in steps)
+        self.seen = weight.new_empty((blocks, rows, embedding))
+        self.hidden = weight.new_empty((blocks, rows, hidden))
+        self.powers, self.passed = weight.new_empty((2, blocks * most * rows))
+        self.reach = weight.new_empty((len(steps), blocks, rows))
+        self._code = torch.empty(blocks * rows, dtype=torch.int32, device=weight.device)
+        self._found = torch.empty_like(self.seen)
+
+    def add(self, embedding: Tensor, codes: Tensor) -> None:
+        """To what is known, what a slot's codes tell: [n]."""
+        self._code.copy_(codes)
+        torch.index_select(embedding, 0, self._code, out=self._found.flatten(0, 1))
+        self.seen += self._found
 
 
 class Drawing:
@@ -151,6 +178,7 @@ class Drawing:
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)
         self._beginnings: dict[tuple[float, ...], Beginnings | None] = {}
+        self._space: tuple[tuple[int, int], Space] | None = None
 
     def draw(
         self,
@@ -174,13 +202,23 @@ class Drawing:
         rest = begun.rest if begun else [step for step in self.steps if step.slot not in given]
         blocks, _, rows = points.shape
         seen = seen.expand(blocks, rows, -1)
-        together = SPACE // (rows * max((step.codes for step in rest), default=1))
-        for start in range(0, blocks, max(together, 1)):
-            here = slice(start, start + max(together, 1))
+        most = max(step.codes for step in self.steps)
+        together = min(blocks, max(SPACE // (rows * most), 1))
+        for start in range(0, blocks, together):
+            here = slice(start, start + together)
+            space = self._room(*points[here].shape[::2])
             for careful in (False, True):
-                known = begun.draw(points[here], x[:, here]) if begun else seen[here].clone()
-                if _follow(rest, known, points[here], x[:, here], careful):
+                if begun:
+                    begun.draw(points[here], x[:, here], space)
+                else:
+                    space.seen.copy_(seen[here])
+                if _follow(rest, space, points[here], x[:, here], careful):
                     break
+
+    def _room(self, blocks: int, rows: int) -> Space:
+        if self._space is None or self._space[0] != (blocks, rows):
+            self._space = (blocks, rows), Space(self.steps, blocks, rows)
+        return self._space[1]
 
     def _begun(self, given: list[int], key: tuple[float, ...], seen: Tensor) -> Beginnings | None:
         """The list of what rows can begin with; None where even the first slot is too long."""
@@ -200,11 +238,12 @@ class Drawing:
         return sum(1 for number in ways if number <= WAYS)
 
 
-def _follow(steps: Sequence[Step], seen: Tensor, points: Tensor, x: Tensor, careful: bool) -> bool:
-    """Nothing is allocated between the steps: that would take as long as the arithmetic.
+def _follow(
+    steps: Sequence[Step], space: Space, points: Tensor, x: Tensor, careful: bool
+) -> bool:
+    """Draw slot after slot from what ``space.seen`` tells; it is changed.
 
     Args:
-        seen: what is known so far, [blocks, rows, embedding]; changed.
         careful: shift logits before the power, without which it may overflow.
 
     Returns:
@@ -212,36 +251,31 @@ def _follow(steps: Sequence[Step], seen: Tensor, points: Tensor, x: Tensor, care
     """
     if not steps:
         return True
-    blocks, rows, width = seen.shape
-    hidden = steps[0].weight.shape[1]
-    h, found = seen.new_empty((blocks, rows, hidden)), seen.new_empty((blocks * rows, width))
-    space, below = seen.new_empty((2, blocks * max(step.codes for step in steps) * rows))
-    reach = seen.new_empty((len(steps), blocks, rows))
-    code = torch.empty(blocks * rows, dtype=torch.int32, device=seen.device)
+    blocks, _, rows = points.shape
+    seen, hidden, reach = space.seen, space.hidden, space.reach[: len(steps)]
     for step, point in zip(steps, reach, strict=True):
-        size = blocks * step.codes * rows
-        logits = space[:size].view(blocks, step.codes, rows)
-        for before, units in zip(seen, h, strict=True):
+        shape = blocks, step.codes, rows
+        powers = space.powers[: math.prod(shape)].view(shape)
+        for before, units in zip(seen, hidden, strict=True):
             torch.addmm(step.bias, before, step.weight, out=units)
-        h.relu_()
-        for units, out in zip(h, logits, strict=True):
-            torch.mm(step.output, units.T, out=out)
+        hidden.relu_()
+        for units, logits in zip(hidden, powers, strict=True):
+            torch.mm(step.output, units.T, out=logits)
         factors = step.factors
         if careful:
-            logits += step.output_bias[:, None]
-            logits -= logits.amax(dim=1, keepdim=True)
+            powers += step.output_bias[:, None]
+            powers -= powers.amax(dim=1, keepdim=True)
             factors = (1.0,) * step.codes
-        sums = logits.exp2_().unbind(1)
+        sums = powers.exp2_().unbind(1)
         sums[0].mul_(factors[0])
         for last, power, factor in zip(sums, sums[1:], factors[1:], strict=False):
             torch.add(last, power, alpha=factor, out=power)
         # A point above 0 and up to the last sum is never met by a code of probability 0.
         torch.mul(points[:, step.slot], sums[-1], out=point)
-        # Counted, not searched: a search takes a branch that nobody can predict.
-        passed = below[:size].view(blocks, step.codes, rows)
-        torch.sum(torch.lt(logits, point[:, None], out=passed), dim=1, out=x[step.at])
+        # Counted, not searched: a search takes branches that nobody can predict.
+        passed = space.passed[: math.prod(shape)].view(shape)
+        torch.sum(torch.lt(powers, point[:, None], out=passed), dim=1, out=x[step.at])
         if step is not steps[-1]:
-            code.copy_(x[step.at].view(-1))
-            seen += torch.index_select(step.embedding, 0, code, out=found).view_as(seen)
+            space.add(step.embedding, x[step.at].view(-1))
     low, high = reach.aminmax()
     return bool(low > 0) and bool(high < torch.inf)  # a NaN is neither

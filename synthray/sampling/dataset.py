@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,8 +28,10 @@ from synthray.errors import AlreadyExistsError, NotFoundError, OutputTakenError
 from synthray.sampling.virtual import VirtualDataset
 
 FORMAT = 1
-GROUP_BLOCKS = 8
-"""Blocks per Parquet row group."""
+GROUP_ROWS, GROUP_BYTES = 64 * BLOCK_ROWS, 2**25
+"""Of a Parquet row group, about: what readers like to have at once, and what fits into memory."""
+REPEATED = 16
+"""Rows for each distinct number, from which on a dictionary makes a file smaller."""
 NAMES = {"halffloat": "float16", "float": "float32", "double": "float64", "date32[day]": "date32"}
 """Arrow's names of types that Hugging Face calls otherwise."""
 
@@ -167,9 +170,10 @@ def shard_bytes(virtual: VirtualDataset, start: int, rows: int) -> memoryview:
 
 
 def write_parquet(sink: Any, schema: pa.Schema, batches: Iterator[pa.Table]) -> None:
-    """Write tables as row groups of `GROUP_BLOCKS` blocks.
+    """Write tables as row groups of `GROUP_ROWS`, fewer where they are large.
 
-    Text is stored by dictionaries; numbers are smaller without, once compressed.
+    Text is stored by dictionaries, and so are numbers of which there are few; other whole numbers
+    by their differences, in no more bits than those have.
 
     Args:
         schema: as which the rows are read again. Text in ``batches`` may come as dictionaries: such
@@ -183,23 +187,40 @@ def write_parquet(sink: Any, schema: pa.Schema, batches: Iterator[pa.Table]) -> 
     # What pyarrow would store by itself, of the schema that it is given.
     told = _huggingface(schema)
     stored = base64.b64encode(schema.with_metadata(told).serialize().to_pybytes()).decode()
+    repeated = [name for name in first.column_names if _repeats(first[name])]
+    whole = [f.name for f in first.schema if _is_whole(f.type) and f.name not in repeated]
     with pq.ParquetWriter(
         sink,
         first.schema,
         compression="zstd",
-        use_dictionary=text,
+        use_dictionary=text + repeated,
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
         write_statistics=plain,
         store_schema=False,
     ) as writer:
         writer.add_key_value_metadata(told | {"ARROW:schema": stored})
         group: list[pa.Table] = []
+        rows, size = 0, 0
         for batch in chain([first], batches):
             group.append(batch)
-            if sum(map(len, group)) >= GROUP_BLOCKS * BLOCK_ROWS:
+            rows, size = rows + len(batch), size + batch.nbytes
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
                 writer.write_table(pa.concat_tables(group), row_group_size=2**30)
-                group = []
-        if any(map(len, group)):
+                group, rows, size = [], 0, 0
+        if rows:
             writer.write_table(pa.concat_tables(group), row_group_size=2**30)
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether these are numbers, each of which occurs often."""
+    if not arrow_types.is_number(column.type) or not len(column):
+        return False
+    return bool(REPEATED * pc.count_distinct(column).as_py() <= len(column))
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    """Whether Parquet stores whole numbers of 32 or 64 bits."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_temporal(kind))
 
 
 def as_stored(rows: pa.Table) -> pa.Table:
