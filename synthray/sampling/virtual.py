@@ -18,8 +18,8 @@ from synthray.sampling.blocks import sample_blocks
 from synthray.sampling.wishes import Shares, Value, holding
 
 MAX_ROWS = 2**63
-MOST_BLOCKS, MOST_BYTES = 8, 2**20
-"""Blocks, and bytes of encoded rows, that are decoded together: eight blocks of a table take half
+MOST_BLOCKS, MOST_BYTES = 8, 2**22
+"""Blocks, and bytes of encoded rows, that are computed together: eight blocks of a table take half
 as long as one by one, and a block of images is slow by itself.
 """
 ATTEMPTS = 64
@@ -61,7 +61,7 @@ class VirtualDataset:
 
     @property
     def _together(self) -> int:
-        """Blocks that are decoded together."""
+        """Blocks that are computed together."""
         block = 4 * BLOCK_ROWS * math.prod(self.artifact.codec.spec.shape)
         return max(1, min(MOST_BLOCKS, MOST_BYTES // block))
 
@@ -84,7 +84,7 @@ class VirtualDataset:
         return self._part(index * BLOCK_ROWS, BLOCK_ROWS)
 
     def _part(self, start: int, length: int, dictionaries: bool = False) -> pa.Table:
-        """Some rows, decoded together; their blocks are sampled whole."""
+        """Some rows, computed together; their blocks are sampled whole."""
         first, end = start // BLOCK_ROWS, start + length
         x, cond = self._sampled(range(first, -(-end // BLOCK_ROWS)))
         here = slice(start - first * BLOCK_ROWS, end - first * BLOCK_ROWS)

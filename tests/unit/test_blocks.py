@@ -15,8 +15,8 @@ from synthray import rng
 from synthray.artifact import Artifact
 from synthray.config import BLOCK_ROWS
 from synthray.data.codec import DataSpec
-from synthray.rng import BatchRandom, Rows
-from synthray.sampling.blocks import sample_block
+from synthray.rng import BatchRandom, BlocksRandom, Rows
+from synthray.sampling.blocks import sample_blocks
 from synthray.sampling.holding import Holding
 
 SPEC = DataSpec(
@@ -102,6 +102,28 @@ def test_workers_together_draw_what_one_draws(workers: int) -> None:
         assert torch.equal(torch.cat([share[position] for share in shares]), expected)
 
 
+def test_blocks_together_draw_what_each_draws_alone() -> None:
+    def draw(random: BatchRandom) -> list[torch.Tensor]:
+        return [random.normal(3), random.uniform(2, 2), random.choice([1, 0, 2])]
+
+    together = BlocksRandom([block_random(block) for block in (2, 3)])
+    assert (together.blocks, block_random(2).blocks) == (2, 1)
+    alone = zip(draw(block_random(2)), draw(block_random(3)), strict=True)
+    for whole, parts in zip(draw(together), alone, strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+
+
+def test_blocks_together_draw_what_each_draws_alone() -> None:
+    def draw(random: BatchRandom) -> list[torch.Tensor]:
+        return [random.normal(3), random.uniform(2, 2), random.choice([1, 0, 2])]
+
+    together = BlocksRandom([block_random(block) for block in (2, 3)])
+    assert (together.blocks, block_random(2).blocks) == (2, 1)
+    alone = zip(draw(block_random(2)), draw(block_random(3)), strict=True)
+    for whole, parts in zip(draw(together), alone, strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+
+
 # Conditions.
 
 
@@ -149,23 +171,42 @@ def test_a_value_of_weight_zero_is_never_drawn() -> None:
 
 def test_a_block_is_the_same_every_time_and_unlike_its_neighbours(artifact: Artifact) -> None:
     spec = artifact.codec.spec
-    x, cond = sample_block(artifact.model, Holding(spec), 0, 5)
-    again, cond_again = sample_block(artifact.model, Holding(spec), 0, 5)
+    x, cond = sample_blocks(artifact.model, Holding(spec), 0, range(5, 6))
+    again, cond_again = sample_blocks(artifact.model, Holding(spec), 0, range(5, 6))
     assert x.shape == (BLOCK_ROWS, 1, 8, 8) and x.dtype == torch.float32
     assert torch.equal(x, again) and torch.equal(cond, cond_again)
     for seed, block in ((0, 6), (1, 5)):
-        assert not torch.equal(sample_block(artifact.model, Holding(spec), seed, block)[0], x)
+        other, _ = sample_blocks(artifact.model, Holding(spec), seed, range(block, block + 1))
+        assert not torch.equal(other, x)
+
+
+def test_blocks_follow_one_another(artifact: Artifact) -> None:
+    holding = Holding(artifact.codec.spec)
+    x, cond = sample_blocks(artifact.model, holding, 0, range(4, 7))
+    for index, block in enumerate(range(4, 7)):
+        part = slice(index * BLOCK_ROWS, (index + 1) * BLOCK_ROWS)
+        alone, cond_alone = sample_blocks(artifact.model, holding, 0, range(block, block + 1))
+        assert torch.equal(x[part], alone) and torch.equal(cond[part], cond_alone)
+
+
+def test_blocks_follow_one_another(artifact: Artifact) -> None:
+    holding = Holding(artifact.codec.spec)
+    x, cond = sample_blocks(artifact.model, holding, 0, range(4, 7))
+    for index, block in enumerate(range(4, 7)):
+        part = slice(index * BLOCK_ROWS, (index + 1) * BLOCK_ROWS)
+        alone, cond_alone = sample_blocks(artifact.model, holding, 0, range(block, block + 1))
+        assert torch.equal(x[part], alone) and torch.equal(cond[part], cond_alone)
 
 
 def test_threads_and_the_global_generator_do_not_matter(artifact: Artifact) -> None:
     threads = torch.get_num_threads()
-    expected, _ = sample_block(artifact.model, Holding(artifact.codec.spec), 0, 1)
+    expected, _ = sample_blocks(artifact.model, Holding(artifact.codec.spec), 0, range(1, 2))
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             torch.manual_seed(count)
             state = torch.get_rng_state()
-            x, _ = sample_block(artifact.model, Holding(artifact.codec.spec), 0, 1)
+            x, _ = sample_blocks(artifact.model, Holding(artifact.codec.spec), 0, range(1, 2))
             assert torch.equal(x, expected)
             assert torch.get_num_threads() == count  # as it was
             assert torch.equal(torch.get_rng_state(), state)
@@ -177,5 +218,5 @@ def test_every_image_family_draws_blocks(tmp_path: Path) -> None:
     for family in ("gan", "dcgan", "cvae"):
         save_artifact(str(tmp_path / family), codec({"n": pa.array([0, 1])}), family, {})
         loaded = Artifact.load(str(tmp_path / family))
-        x, cond = sample_block(loaded.model, Holding(loaded.codec.spec, {0: 1}), 0, 0)
+        x, cond = sample_blocks(loaded.model, Holding(loaded.codec.spec, {0: 1}), 0, range(1))
         assert x.shape == (BLOCK_ROWS, 1, 8, 8) and cond.unique().tolist() == [1]

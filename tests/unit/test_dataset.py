@@ -17,6 +17,7 @@ from synthray import storage
 from synthray.artifact import Artifact
 from synthray.errors import OutputTakenError
 from synthray.sampling import dataset
+from synthray.sampling import virtual as virtual_module
 from synthray.sampling.dataset import Plan, Receipt
 from synthray.sampling.virtual import VirtualDataset
 
@@ -76,11 +77,40 @@ def test_the_size_of_shards_changes_no_row(artifact: Artifact, out: str, tmp_pat
     assert one.replace_schema_metadata(None).equals(virtual)
 
 
-def test_row_groups_are_bounded_whatever_the_size_of_the_shard(artifact: Artifact) -> None:
+@pytest.mark.parametrize(
+    ("limit", "value"), [("GROUP_ROWS", 4096), ("GROUP_BYTES", 4096 * 65)], ids=["rows", "bytes"]
+)
+def test_row_groups_are_bounded_whatever_the_size_of_the_shard(
+    limit: str, value: int, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, limit, value)
+    monkeypatch.setattr(virtual_module, "MOST_BYTES", 2 * 4 * 64 * 1024)  # two blocks at once
     data = dataset.shard_bytes(VirtualDataset(artifact, images="tensor"), 0, 9 * 1024)
     file = pq.ParquetFile(pa.BufferReader(data))
     groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    assert groups == [8 * 1024, 1024]
+    assert groups == [4096, 4096, 1024]
+
+
+def test_numbers_are_stored_as_takes_least_room() -> None:
+    """And come back as they were, of every kind that Parquet has."""
+    few, many = pa.array([1, 2, None, 3] * 256), pa.array(range(0, 7 * 1024, 7))
+    kinds: list[pa.DataType] = [pa.uint64(), pa.float32(), pa.float64(), pa.date32()]
+    kinds += [pa.timestamp("us"), pa.time64("us"), pa.duration("ms"), pa.decimal128(21, 2)]
+    columns = {
+        f"{name} {kind}": (numbers.cast(pa.int32()) if kind == pa.date32() else numbers).cast(kind)
+        for name, numbers in (("few", few), ("many", many))
+        for kind in kinds
+    }
+    columns |= {"yes": pa.array([True, False] * 512), "none": pa.nulls(1024)}
+    table, sink = pa.table(columns), pa.BufferOutputStream()
+    dataset.write_parquet(sink, table.schema, iter([table]))
+    file = pq.ParquetFile(pa.BufferReader(sink.getvalue()))
+    assert file.read().equals(table)
+    for index, name in enumerate(table.column_names):
+        encodings = file.metadata.row_group(0).column(index).encodings
+        assert ("RLE_DICTIONARY" in encodings) == name.startswith("few"), name
+        whole = name.startswith("many") and not any(t in name for t in ("float", "double", "deci"))
+        assert ("DELTA_BINARY_PACKED" in encodings) == whole, name
 
 
 # Receipts.

@@ -15,7 +15,7 @@ from synthray.data.codec import DataSpec
 from synthray.data.layout import Layout, Slot
 from synthray.models import drawing
 from synthray.models.nade import NADE
-from synthray.rng import BatchRandom, Rows
+from synthray.rng import BatchRandom, BlocksRandom, Rows
 
 LAYOUT = Layout(
     slots=(
@@ -133,6 +133,42 @@ def test_conditions_have_their_say_alike_or_not() -> None:
         expected = joint(model, start=starts[value])
         check(x[value::2], expected)
         check(draw(model, cond=torch.full((ROWS, 1), value)), expected)
+
+
+MIXED = torch.full((3 * 1024, 3), torch.nan)
+MIXED[:1024, 0], MIXED[1024:2048, 0], MIXED[2048:, 0] = 3, 4, torch.arange(1024) % 5
+"""Three blocks that hold one code, another, and all."""
+
+
+@pytest.mark.parametrize("space", [1, drawing.SPACE], ids=["apart", "together"])
+@pytest.mark.parametrize(
+    ("held", "cond"),
+    [
+        (None, torch.ones(3 * 1024, 1, dtype=torch.int64)),
+        (None, torch.arange(3 * 1024)[:, None] % 2),
+        (torch.full((3 * 1024, 3), torch.nan), torch.zeros(3 * 1024, 1, dtype=torch.int64)),
+        (MIXED, torch.zeros(3 * 1024, 1, dtype=torch.int64)),
+        # Rows of the first block are alike, those of the others are not.
+        (None, (torch.arange(3 * 1024)[:, None] > 1200).long()),
+    ],
+    ids=["alike", "unlike", "free", "held", "alike by chance"],
+)
+def test_blocks_drawn_together_are_what_they_are_alone(
+    held: Tensor | None, cond: Tensor, space: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "SPACE", space)
+    model = network((2,))
+
+    def drawn(blocks: list[int]) -> Tensor:
+        parts = [BatchRandom(rng.stream(0, "block", b), Rows.all(1024)) for b in blocks]
+        here = torch.cat([torch.arange(b * 1024, b * 1024 + 1024) for b in blocks])
+        given = {} if held is None else {"held": held[here]}
+        with torch.no_grad():
+            return model.sample(len(here), BlocksRandom(parts), cond[here], **given)
+
+    alone = torch.cat([drawn([block]) for block in range(3)])
+    assert torch.equal(drawn([0, 1, 2]), alone)
+    assert torch.equal(drawn([1, 2]), alone[1024:])
 
 
 def test_weights_that_change_are_noticed() -> None:

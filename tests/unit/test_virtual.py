@@ -85,16 +85,16 @@ def test_batches_are_computed_only_when_they_are_taken(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     virtual = VirtualDataset(artifact)
-    made: list[int] = []
-    sample = virtual_module.sample_block
+    made: list[range] = []
+    sample = virtual_module.sample_blocks
 
     def spied(*args: Any) -> Any:
         made.append(args[3])
         return sample(*args)
 
-    monkeypatch.setattr(virtual_module, "sample_block", spied)
+    monkeypatch.setattr(virtual_module, "sample_blocks", spied)
     next(virtual.batches(2000, 10**12))
-    assert made == list(range(1, virtual._together))
+    assert made == [range(1, virtual._together)]
 
 
 def test_blocks_are_independent_of_their_order(artifact: Artifact, first: pa.Table) -> None:
@@ -244,7 +244,7 @@ def test_the_ends_of_the_ranges_work(artifact: Artifact) -> None:
 class Coin(torch.nn.Module):
     """Compact rows of one column of two codes."""
 
-    holds = False
+    holds, joins = False, False
 
     def __init__(self) -> None:
         super().__init__()
