@@ -238,9 +238,7 @@ class Drawing:
         return sum(1 for number in ways if number <= WAYS)
 
 
-def _follow(
-    steps: Sequence[Step], space: Space, points: Tensor, x: Tensor, careful: bool
-) -> bool:
+def _follow(steps: Sequence[Step], space: Space, points: Tensor, x: Tensor, careful: bool) -> bool:
     """Draw slot after slot from what ``space.seen`` tells; it is changed.
 
     Args:

@@ -37,7 +37,7 @@ from synthray.rng import BatchRandom
 
 class NADEConfig(Strict):
     embedding: int = Field(64, ge=1, description="numbers that stand for the columns seen so far")
-    hidden: int = Field(32, ge=1, description="units of each column's own network")
+    hidden: int = Field(16, ge=1, description="units of each column's own network")
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=3e-3, beta1=0.9, beta2=0.99, weight_decay=5e-4, schedule="cosine", final=0.01
     )
@@ -135,17 +135,17 @@ class NADE(GenerativeModel):
         if cond is not None:
             cond = cond.view(blocks, rows, -1)
             asked = torch.cat([asked, cond], dim=2)
-        # Told block by block: what else is drawn must change nothing.
-        alike = (asked == asked[:, :1]).all(dim=2).all(dim=1).tolist()
-        firsts = asked[:, 0].tolist()
-        keys = [(*fixed, *first) if same else None for same, first in zip(alike, firsts, strict=True)]
+        # Told from a block's own rows: what else is drawn must change nothing.
+        alike = (asked == asked[:, :1]).all(dim=2).all(dim=1)
+        pairs = zip(alike.tolist(), asked[:, 0].tolist(), strict=True)
+        keys = [(*fixed, *given) if same else None for same, given in pairs]
         drawing = self._drawing()
         for key, group in groupby(range(blocks), keys.__getitem__):
-            first, *others = group
-            here = slice(first, first + 1 + len(others))
-            # Where rows are alike, one of them tells what is known.
-            known = (slice(first, first + 1), slice(0, 1)) if key is not None else (here, slice(None))
-            seen = self._given(x[:, *known], fixed, None if cond is None else cond[known])
+            start, *more = group
+            here = slice(start, start + 1 + len(more))
+            # Where all rows are given the same, one of them tells it.
+            told = (here, slice(None)) if key is None else (slice(start, start + 1), slice(1))
+            seen = self._given(x[:, *told], fixed, None if cond is None else cond[told])
             drawing.draw(fixed, key, seen, points[here], x[:, here])
         return x.flatten(1).T
 

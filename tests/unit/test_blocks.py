@@ -113,17 +113,6 @@ def test_blocks_together_draw_what_each_draws_alone() -> None:
         assert torch.equal(whole, torch.cat(parts))
 
 
-def test_blocks_together_draw_what_each_draws_alone() -> None:
-    def draw(random: BatchRandom) -> list[torch.Tensor]:
-        return [random.normal(3), random.uniform(2, 2), random.choice([1, 0, 2])]
-
-    together = BlocksRandom([block_random(block) for block in (2, 3)])
-    assert (together.blocks, block_random(2).blocks) == (2, 1)
-    alone = zip(draw(block_random(2)), draw(block_random(3)), strict=True)
-    for whole, parts in zip(draw(together), alone, strict=True):
-        assert torch.equal(whole, torch.cat(parts))
-
-
 # Conditions.
 
 
@@ -178,15 +167,6 @@ def test_a_block_is_the_same_every_time_and_unlike_its_neighbours(artifact: Arti
     for seed, block in ((0, 6), (1, 5)):
         other, _ = sample_blocks(artifact.model, Holding(spec), seed, range(block, block + 1))
         assert not torch.equal(other, x)
-
-
-def test_blocks_follow_one_another(artifact: Artifact) -> None:
-    holding = Holding(artifact.codec.spec)
-    x, cond = sample_blocks(artifact.model, holding, 0, range(4, 7))
-    for index, block in enumerate(range(4, 7)):
-        part = slice(index * BLOCK_ROWS, (index + 1) * BLOCK_ROWS)
-        alone, cond_alone = sample_blocks(artifact.model, holding, 0, range(block, block + 1))
-        assert torch.equal(x[part], alone) and torch.equal(cond[part], cond_alone)
 
 
 def test_blocks_follow_one_another(artifact: Artifact) -> None:
