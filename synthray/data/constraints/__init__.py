@@ -1,6 +1,6 @@
 """Constraints of tables: what holds in every row, by construction. See docs/tables.md."""
 
 from synthray.data.constraints.plan import Plan
-from synthray.data.constraints.rules import Violation, Violations
+from synthray.data.constraints.rules import RuleStats, Violation, Violations
 
-__all__ = ["Plan", "Violation", "Violations"]
+__all__ = ["Plan", "RuleStats", "Violation", "Violations"]

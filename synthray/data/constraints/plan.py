@@ -19,7 +19,7 @@ from synthray.data.constraints.bounded import Bounded
 from synthray.data.constraints.combinations import Joint
 from synthray.data.constraints.orders import bounded_steps
 from synthray.data.constraints.reading import Reading
-from synthray.data.constraints.rules import Violations
+from synthray.data.constraints.rules import RuleStats, Violations
 from synthray.data.constraints.steps import Step, cells, in_types, without_dictionaries
 from synthray.data.schema import Column, Schema
 from synthray.errors import SchemaError
@@ -106,6 +106,23 @@ class Plan:
     def check(self, rows: pa.Table) -> Violations:
         """How rows satisfy the constraints; uniqueness is that among these rows.
 
+        Raises:
+            SchemaError: as `named`.
+        """
+        rows = self.named(rows)
+        return Violations(tuple(rule.check(rows)[0] for rule in self.rules))
+
+    def statistics(self, rows: pa.Table) -> list[RuleStats]:
+        """Of each rule, to be merged with those of other rows.
+
+        Args:
+            rows: that `named` gave.
+        """
+        return [RuleStats.of(rule, rows)[0] for rule in self.rules]
+
+    def named(self, rows: pa.Table) -> pa.Table:
+        """The columns that the constraints name, in the source's types.
+
         Args:
             rows: of any table that has the columns, in types that fit.
 
@@ -121,13 +138,12 @@ class Plan:
             )
         schema = pa.schema([self.types.field(name) for name in named])
         try:
-            rows = in_types(rows.select(list(named)), schema)
+            return in_types(rows.select(list(named)), schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SchemaError(
                 f"the table's columns do not fit the source's: {error}",
                 f"give them as {', '.join(f'{f.name}: {f.type}' for f in schema)}",
             ) from error
-        return Violations(tuple(rule.check(rows)[0] for rule in self.rules))
 
     # --- what the steps learn ------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from synthray.metrics.prdc import precision_recall
 from synthray.metrics.tables.attacks import attack_all, closeness
 from synthray.metrics.tables.columns import Frame, compared_columns, frames
 from synthray.metrics.tables.copies import find_copies
+from synthray.metrics.tables.keeping import check_constraints
 from synthray.metrics.tables.pairs import MAX_PAIRS, pair_trends
 from synthray.metrics.tables.reading import (
     Sampled,
@@ -76,6 +77,13 @@ def evaluate_tables(
     conditions = [column.name for column in subjects.schema.conditions]
     targets, why = choose_targets(given_targets(settings), conditions, x)
 
+    keeping = check_constraints(
+        subjects.schema,
+        subjects.constraints,
+        subjects.real.chunks,
+        subjects.synthetic.chunks,
+        mapper,
+    )
     shapes, shapes_floor = column_shapes(x, y), column_shapes(x, z)
     pairs, pairs_floor = pair_trends(x, y, seed), pair_trends(x, z, seed)
     utilities = judge_targets(targets, x, y, z, seed, mapper)
@@ -104,6 +112,7 @@ def evaluate_tables(
         pairs=pairs,
         utilities=utilities,
         privacy=privacy,
+        constraints=keeping,
         gates=gates,
         notes=_notes(subjects, drawn, settings, [why], len(x.columns)),
         environment=dict(environment or {}),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from synthray import storage
 from synthray.config import Config
+from synthray.config.constraints import Constraint
 from synthray.data.chunks import Chunk, Source, in_memory
 from synthray.data.csv_source import CsvChunk
 from synthray.data.inference import infer_table_schema
@@ -41,6 +42,7 @@ class TableSubjects:
         schema: of the real table.
         compared, left_out: its columns.
         ignored: columns of the synthetic table that the real one does not have.
+        constraints: that all rows are held against.
     """
 
     schema: Schema
@@ -50,6 +52,7 @@ class TableSubjects:
     synthetic: Source
     holdout: Source | None = None
     ignored: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,16 @@ def open_tables(
         check_columns(f"evaluate.holdout ({held.uri})", held.schema, source.schema, compared)
     known = set(source.schema.names)
     ignored = tuple(name for name in other.schema.names if name not in known)
-    return TableSubjects(schema, tuple(compared), tuple(left_out), source, other, held, ignored)
+    return TableSubjects(
+        schema,
+        tuple(compared),
+        tuple(left_out),
+        source,
+        other,
+        held,
+        ignored,
+        config.data.constraints,
+    )
 
 
 def count_rows(name: str, source: Source, mapper: Mapper) -> list[int]:

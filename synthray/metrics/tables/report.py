@@ -14,6 +14,7 @@ from synthray.metrics.panel import Score
 from synthray.metrics.tables.attacks import Attack, Closeness
 from synthray.metrics.tables.columns import Frame
 from synthray.metrics.tables.copies import Copies, Share
+from synthray.metrics.tables.keeping import Keeping
 from synthray.metrics.tables.pairs import PairTrend
 from synthray.metrics.tables.scores import NEIGHBOURS, PRIVACY, QUALITY, UTILITY, told
 from synthray.metrics.tables.shapes import ColumnShape
@@ -53,6 +54,7 @@ class TableReport:
         pairs: each pair of columns.
         utilities: TSTR beside TRTR, for each target.
         privacy: None without a holdout.
+        constraints: how those of the config are kept.
         gates: of `check_gates`.
         notes: what the reader must know about these numbers.
         environment: versions and machine.
@@ -69,6 +71,7 @@ class TableReport:
     pairs: Sequence[PairTrend]
     utilities: Sequence[TargetUtility] = ()
     privacy: Privacy | None = None
+    constraints: Sequence[Keeping] = ()
     gates: Sequence[GateResult] = ()
     notes: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +151,15 @@ def table_json(report: TableReport) -> dict[str, Any]:
             for utility in report.utilities
         ],
         "privacy": _privacy_json(report.privacy),
+        "constraints": [
+            {
+                "text": keeping.text,
+                "synthetic": _share_json(keeping.broken),
+                "real": _share_json(keeping.real),
+                "example": {name: str(cell) for name, cell in (keeping.example or {}).items()},
+            }
+            for keeping in report.constraints
+        ],
         "gates": [asdict(gate) for gate in report.gates],
         "passed": all(gate.passed for gate in report.gates),
         "notes": list(report.notes),
