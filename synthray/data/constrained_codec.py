@@ -17,6 +17,12 @@ from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
 from synthray.data.conditions import value_index
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
+from synthray.data.dictionaries import (
+    Dictionaries,
+    dictionaries_of,
+    merged,
+    with_dictionaries,
+)
 from synthray.data.schema import Kind, Schema
 from synthray.data.table_codec import TableCodec, TableStats
 from synthray.errors import ArtifactError, ConditionError, SourceError, UsageError
@@ -27,6 +33,7 @@ class ConstrainedStats:
     """Statistics of some rows: of those that are learned, and of how all satisfy the constraints.
 
     plan: merges what the steps know; it is the same for all chunks.
+    dictionaries: of the columns that steps restore.
     """
 
     plan: Plan
@@ -35,6 +42,7 @@ class ConstrainedStats:
     rules: tuple[RuleStats, ...]
     steps: tuple[Any, ...]
     inner: TableStats
+    dictionaries: Dictionaries
 
     def merge(self, other: ConstrainedStats) -> ConstrainedStats:
         pairs = zip(self.rules, other.rules, strict=True)
@@ -45,6 +53,7 @@ class ConstrainedStats:
             rules=tuple(a.merge(b) for a, b in pairs),
             steps=tuple(self.plan.merge(self.steps, other.steps)),
             inner=self.inner.merge(other.inner),
+            dictionaries=merged(self.dictionaries, other.dictionaries),
         )
 
 
@@ -99,6 +108,7 @@ class ConstrainedCodec:
             rules=tuple(rules),
             steps=tuple(self.plan.partial(learned)),
             inner=self.inner.partial(self.plan.forward(learned)),
+            dictionaries=dictionaries_of(learned, self.plan.schema),
         )
 
     def fit(self, stats: Sequence[ConstrainedStats]) -> DataSpec:
@@ -117,6 +127,8 @@ class ConstrainedCodec:
         self.plan.fit(total.steps)
         spec = self.inner.fit([total.inner])
         self._settle()
+        self.schema = with_dictionaries(self.schema, total.dictionaries, self.inner.rare)
+        self.plan.keep_dictionaries(self.schema)
         self.cleaning = Cleaning(
             total.rows, total.dropped, self._told(total), "rows that break constraints"
         )

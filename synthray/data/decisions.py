@@ -185,6 +185,9 @@ def _kind(field: pa.Field, profile: ColumnProfile) -> tuple[Kind, dict[str, obje
     kind = arrow_types.value_type(field.type)
     if arrow_types.is_text(kind) and profile.count:
         return _text_kind(field.name, profile)
+    listed = pa.types.is_dictionary(field.type) and pa.types.is_integer(kind)
+    if listed and profile.size <= min(MANY, max(FEW, profile.count // 2)):
+        return Kind.categorical, {}, ["whole numbers that the source has as categories"]
     whole = pa.types.is_floating(kind) and profile.low is not None and not profile.fractions
     why = ["whole numbers stored as floats"] if whole else []
     if (pa.types.is_integer(kind) or whole) and _are_number_ids(field.name, profile):

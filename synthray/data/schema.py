@@ -28,8 +28,9 @@ class Column(BaseModel):
     """One column.
 
     ``values`` are the categories of a categorical column, in a fixed order, as Python scalars of
-    the source's own type. ``format`` is that of a datetime column stored as text, as strptime takes
-    it. ``pattern`` is the regular expression that a generated id matches.
+    the source's own type; ``dictionary`` are those that a column of a dictionary type lists, in its
+    order, whether they occur or not. ``format`` is that of a datetime column stored as text, as
+    strptime takes it. ``pattern`` is the regular expression that a generated id matches.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Column(BaseModel):
     kind: Kind
     condition: bool = False
     values: tuple[bool | int | str, ...] | None = None
+    dictionary: tuple[bool | int | str, ...] | None = None
     arrow_type: str = Field(default="string", description="the Arrow type, as str(type)")
     format: str | None = None
     pattern: str | None = None

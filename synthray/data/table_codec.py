@@ -18,6 +18,7 @@ from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
 from synthray.data.cells.numbers import NumberCells, NumberForm
 from synthray.data.cells.statistics import NumberStats
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
+from synthray.data.dictionaries import dictionaries_of, with_dictionaries
 from synthray.data.hashing import row_keys
 from synthray.data.layout import Layout, Slot
 from synthray.data.schema import Column, Kind, Schema
@@ -85,7 +86,12 @@ class TableCodec:
         """
         keys = row_keys(rows.select(self.schema.names))
         columns = {c.name: stats_of(c, rows[c.name], keys, self.rare) for c in self.made}
-        return TableStats(len(rows), columns, conditions.count_labels(self.schema, rows))
+        return TableStats(
+            len(rows),
+            columns,
+            conditions.count_labels(self.schema, rows),
+            dictionaries_of(rows, self.schema),
+        )
 
     def fit(self, stats: Sequence[TableStats]) -> DataSpec:
         """Settle the codes of each column and the values of the conditions.
@@ -118,7 +124,8 @@ class TableCodec:
                     forms.append(form)
                     slots += [] if slot.codes == 1 else [slot]
             columns.append(column)
-        self.schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
+        schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
+        self.schema = with_dictionaries(schema, total.dictionaries, self.rare)
         common = conditions.common_labels(self.schema, total.combinations, self.rare)
         spec = conditions.data_spec(self.schema, (0,), total.rows, common)
         layout = Layout(slots=tuple(slots))

@@ -15,6 +15,7 @@ from synthray.data.cells.categories import check_type
 from synthray.data.cells.ids import IdStats
 from synthray.data.cells.statistics import ENDS, NumberStats
 from synthray.data.conditions import Label
+from synthray.data.dictionaries import Dictionaries, merged
 from synthray.data.schema import Column, Kind
 from synthray.data.sketches import ValueCounts
 
@@ -26,18 +27,27 @@ Stats = NumberStats | ValueCounts | IdStats
 
 @dataclass(frozen=True)
 class TableStats:
-    """Statistics of some rows of a table: by column, and of the conditions."""
+    """Statistics of some rows of a table: by column, and of the conditions.
+
+    dictionaries: what those of dictionary types list.
+    """
 
     rows: int = 0
     columns: dict[str, Stats] = field(default_factory=dict)
     combinations: Counter[Label] = field(default_factory=Counter)
+    dictionaries: Dictionaries = field(default_factory=dict)
 
     def merge(self, other: TableStats) -> TableStats:
         columns = dict(self.columns)
         for name, found in other.columns.items():
             mine: Any = columns.get(name)
             columns[name] = found if mine is None else mine.merge(found)
-        return TableStats(self.rows + other.rows, columns, self.combinations + other.combinations)
+        return TableStats(
+            self.rows + other.rows,
+            columns,
+            self.combinations + other.combinations,
+            merged(self.dictionaries, other.dictionaries),
+        )
 
 
 def stats_of(column: Column, cells: pa.ChunkedArray, keys: np.ndarray, rare: int) -> Stats:

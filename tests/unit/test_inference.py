@@ -71,6 +71,8 @@ def refusal(cells: Any, **given: object) -> str:
         (draws(True, False, None), Kind.boolean),
         (draws("a", "b", None), Kind.categorical),
         (draws("a", "b").dictionary_encode(), Kind.categorical),
+        (draws(3, 1, 2).dictionary_encode(), Kind.categorical),
+        (pa.array(RANDOM.integers(0, 10**6, N)).dictionary_encode(), Kind.integer),
         (draws("a", "b", kind=pa.large_string()), Kind.categorical),
         (draws(date(2020, 1, 1), None), Kind.datetime),
         (draws(datetime(2020, 1, 1, 5), None, kind=pa.timestamp("ms", "UTC")), Kind.datetime),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthray.data import arrow_types
 from synthray.data.conditions import value_index
+from synthray.data.dictionaries import recoded
 from synthray.data.schema import Column
 from synthray.data.sketches import ValueCounts, plain
 from synthray.errors import SchemaError, SourceError
@@ -45,10 +46,8 @@ class CategoryCells:
         self._known = pa.array(values, pa.string() if self._view else plain)
         self._values = pa.concat_arrays([self._known, pa.nulls(len(special), self._known.type)])
         if pa.types.is_dictionary(self.type):
-            indices = pa.array([*range(len(values)), *[None] * len(special)], self.type.index_type)
-            self._values = pa.DictionaryArray.from_arrays(
-                indices, self._known, ordered=self.type.ordered
-            )
+            known = column.dictionary or tuple(values)
+            self._values = recoded(self._values, self.type, known)
 
     @property
     def number(self) -> bool:

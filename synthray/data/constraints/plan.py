@@ -101,7 +101,9 @@ class Plan:
             made = [cells(rows, column.name) for column in step.makes]
             names = [column.name for column in step.restores]
             restored |= dict(zip(names, step.backward(made, restored), strict=True))
-        return in_types(pa.table({name: restored[name] for name in self.types.names}), self.types)
+        rows = pa.table({name: restored[name] for name in self.types.names})
+        known = {c.name: c.dictionary for c in self.schema if c.dictionary is not None}
+        return in_types(rows, self.types, known)
 
     def check(self, rows: pa.Table) -> Violations:
         """How rows satisfy the constraints; uniqueness is that among these rows.
@@ -163,6 +165,13 @@ class Plan:
         values: Mapping[str, Any] = {column.name: column.values for column in inner}
         for step in self.steps:
             step.known(values, rare)
+
+    def keep_dictionaries(self, schema: Schema) -> None:
+        """Give rows the dictionaries of these columns."""
+        columns = [
+            c.model_copy(update={"dictionary": schema[c.name].dictionary}) for c in self.schema
+        ]
+        self.schema = Schema(columns=tuple(columns))
 
     def categories(self, name: str) -> tuple[Any, ...] | None:
         """The values of a column that comes in combinations, ascending; None of others."""

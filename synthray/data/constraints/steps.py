@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from synthray.data import arrow_types
+from synthray.data.dictionaries import Dictionaries, recoded
 from synthray.data.schema import Column, Schema
 from synthray.data.sketches import plain
 
@@ -85,12 +86,17 @@ def without_dictionaries(schema: Schema) -> Schema:
     )
 
 
-def in_types(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with the types of a schema, dictionaries among them."""
+def in_types(
+    rows: pa.Table, schema: pa.Schema, dictionaries: Dictionaries | None = None
+) -> pa.Table:
+    """The rows with the types of a schema, and what is known of its dictionaries."""
     columns = []
     for field in schema:
         column = rows[field.name]
-        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(column.type):
+        known = (dictionaries or {}).get(field.name)
+        if known is not None:
+            column = recoded(column, field.type, known)
+        elif pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(column.type):
             column = column.combine_chunks().dictionary_encode()
         columns.append(column.cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
