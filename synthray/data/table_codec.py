@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from synthray.data import arrow_types, conditions
 from synthray.data.cells import storing
 from synthray.data.cells.categories import CategoryCells, CategoryForm
-from synthray.data.cells.fitting import Learned, fit_column
-from synthray.data.cells.ids import IdCells, IdForm, IdStats, fit_ids
+from synthray.data.cells.ids import IdCells, IdForm
 from synthray.data.cells.numbers import NumberCells, NumberForm
-from synthray.data.cells.statistics import NumberStats
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
-from synthray.data.dictionaries import dictionaries_of, with_dictionaries
+from synthray.data.dictionaries import dictionaries_of
 from synthray.data.hashing import row_keys
-from synthray.data.layout import Layout, Slot
+from synthray.data.layout import Layout
 from synthray.data.schema import Column, Kind, Schema
+from synthray.data.table_fit import Form, check_finite, fit_table
 from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, stats_of
-from synthray.errors import ArtifactError, ConditionError, SchemaError, SourceError
+from synthray.errors import ArtifactError, ConditionError, SchemaError
 
 BINS = 32
 
-Form = Annotated[Learned | IdForm, Field(discriminator="kind")]
 Cells = NumberCells | CategoryCells
 
 
@@ -94,48 +92,13 @@ class TableCodec:
         )
 
     def fit(self, stats: Sequence[TableStats]) -> DataSpec:
-        """Settle the codes of each column and the values of the conditions.
-
-        Raises:
-            SourceError: no rows, infinite numbers, a column that has no value in ``rare`` rows,
-                or nothing to learn.
-        """
+        """Raises: SourceError: as `fit_table`."""
         total = TableStats()
         for part in stats:
             total = total.merge(part)
-        if not total.rows:
-            raise SourceError("data.source: no rows", "give a source with data")
-        _check_finite(
-            {n: s.infinite for n, s in total.columns.items() if isinstance(s, NumberStats)},
-            total.rows,
-        )
-        forms: list[Form] = []
-        slots: list[Slot] = []
-        columns: list[Column] = []
-        for column in self.schema:
-            if not column.condition:
-                found = total.columns[column.name]
-                if isinstance(found, IdStats):
-                    forms.append(fit_ids(found))
-                else:
-                    column, form, slot = fit_column(
-                        column, found, self.numbers, self.bins, self.rare
-                    )
-                    forms.append(form)
-                    slots += [] if slot.codes == 1 else [slot]
-            columns.append(column)
-        schema = conditions.with_values(Schema(columns=tuple(columns)), total.combinations)
-        self.schema = with_dictionaries(schema, total.dictionaries, self.rare)
-        common = conditions.common_labels(self.schema, total.combinations, self.rare)
-        spec = conditions.data_spec(self.schema, (0,), total.rows, common)
-        layout = Layout(slots=tuple(slots))
-        if not slots:
-            raise SourceError(
-                f"data.source: none of the columns {self.schema.names} varies, but for conditions",
-                "give a source with a column to learn",
-            )
-        spec = spec.model_copy(update={"shape": (layout.width,), "layout": layout})
-        self._take(forms, spec)
+        fitted = fit_table(self.schema, total, self.numbers, self.bins, self.rare)
+        self.schema = fitted.schema
+        self._take(fitted.forms, fitted.spec)
         self.cleaning = Cleaning(total.rows, 0, ())
         return self._spec
 
@@ -190,7 +153,7 @@ class TableCodec:
                 if pa.types.is_floating(column.type):
                     infinite[cells.column.name] = int(np.isinf(column.to_numpy()).sum())
             parts.append((cells, column))
-        _check_finite(infinite, len(rows))
+        check_finite(infinite, len(rows))
         for cells, column in parts:
             codes, offsets = cells.encode(column, keys)
             if cells.codes > 1:
@@ -311,13 +274,3 @@ class TableCodec:
         except (KeyError, TypeError, ValueError, OverflowError, SchemaError) as error:
             raise ArtifactError(f"codec.json cannot be read: {error}", "train again") from error
         return codec
-
-
-def _check_finite(infinite: dict[str, int], rows: int) -> None:
-    """Raises: SourceError: columns with infinite numbers, all of them named."""
-    told = [f"column {name!r} has {count}" for name, count in infinite.items() if count]
-    if told:
-        raise SourceError(
-            f"data.source: infinite numbers among {rows} rows: {'; '.join(told)}",
-            "replace them, by nothing where the number is not known",
-        )
