@@ -26,10 +26,11 @@ from synthray.metrics.tables.report import TableReport
 from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
 from synthray.sampling.wishes import Shares, Value
+from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
-from synthray.training.loop import Hooks, Progress, check_model, new_engine, train
+from synthray.training.loop import Hooks, Progress, train
 from synthray.training.pictures import picture
 
 log = logging.getLogger(__name__)

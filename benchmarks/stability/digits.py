@@ -29,9 +29,10 @@ from synthray.metrics.kid import kernel_distance
 from synthray.metrics.prdc import precision_recall
 from synthray.metrics.utility import accuracy
 from synthray.rng import BatchRandom, Rows
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
-from synthray.training.loop import Hooks, Outcome, new_engine
+from synthray.training.loop import Hooks, Outcome
 from synthray.training.loop import train as train_loop
 
 CLASSIFIER_STEPS = 2_000

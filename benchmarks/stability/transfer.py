@@ -28,8 +28,9 @@ from synthray.data.image_codec import ImageCodec
 from synthray.metrics.kid import kernel_distance
 from synthray.models.base import Batch, GenerativeModel
 from synthray.rng import BatchRandom, Rows
+from synthray.training.beginning import new_engine
 from synthray.training.engine import Engine
-from synthray.training.loop import Outcome, new_engine
+from synthray.training.loop import Outcome
 
 OLD, NEW = tuple(range(8)), (8, 9)
 FAMILY = "dcgan"

@@ -34,10 +34,11 @@ from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import ConfigError, NotFoundError, OutputTakenError, SynthRayError
 from synthray.models import check_params, coding, rows_together
 from synthray.rng import Rows
+from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
-from synthray.training.loop import Hooks, Progress, check_model, new_engine
+from synthray.training.loop import Hooks, Progress
 from synthray.training.loop import train as train_loop
 from synthray.training.pictures import picture
 

@@ -14,7 +14,7 @@ from synthray.data.batches import check_size
 from synthray.data.codec import Codec
 from synthray.errors import ConfigError
 from synthray.metrics.quick import MIN_ROWS
-from synthray.training.loop import check_model
+from synthray.training.beginning import check_model
 
 PARAMS = "model.params."
 TUNABLE = ("model.name", PARAMS, "train.batch_size", "train.ema_decay", "train.precision")

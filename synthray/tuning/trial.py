@@ -17,8 +17,9 @@ from synthray.data.batches import MemoryBatches
 from synthray.data.codec import Codec, Encoded
 from synthray.errors import TrainingError
 from synthray.rng import Rows
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
-from synthray.training.loop import Hooks, Training, new_engine
+from synthray.training.loop import Hooks, Training
 from synthray.tuning.objective import WORST, SeedResult
 from synthray.tuning.space import PARAMS
 

@@ -27,9 +27,10 @@ from synthray.models.base import Batch
 from synthray.models.deltas import LowRank
 from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
-from synthray.training.loop import Hooks, new_engine, train
+from synthray.training.loop import Hooks, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -18,10 +18,11 @@ from synthray.data.schema import Column, Kind, Schema
 from synthray.errors import ArtifactError, ConfigError, NonFiniteError
 from synthray.models.base import Batch
 from synthray.rng import Rows
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
-from synthray.training.loop import Hooks, new_engine, train
+from synthray.training.loop import Hooks, train
 
 ROWS, BATCH, SIDE, STEPS = 44, 16, 20, 8  # two steps an epoch
 ADAM = {"name": "adam", "lr": 1e-3}

@@ -19,9 +19,10 @@ from synthray.data.batches import MemoryBatches
 from synthray.data.codec import DataSpec, Encoded
 from synthray.errors import ConfigError
 from synthray.rng import Rows
+from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.guard import Evaluation
-from synthray.training.loop import Hooks, check_model, new_engine, train
+from synthray.training.loop import Hooks, train
 from synthray.tuning.objective import WORST, Score, SeedResult, score
 from synthray.tuning.report import TrialRow, Tuning, as_csv, best_config, plot, shown, trials_table
 from synthray.tuning.space import burn_in, check_space, clipped, settings_of

@@ -20,8 +20,9 @@ from synthray.errors import NonFiniteError
 from synthray.models.base import Batch
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import agree, average
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
-from synthray.training.loop import Hooks, new_engine, train
+from synthray.training.loop import Hooks, train
 
 GENTLE = SGD | {"lr": 0.005}
 """With a higher rate these networks are chaotic: a rounding grows tenfold with each step."""
