@@ -15,7 +15,7 @@ from synthray.advice import advise
 from synthray.config import Config, parse
 from synthray.data.batches import in_memory as batches_in_memory
 from synthray.data.chunks import Source, in_memory
-from synthray.data.codec import Codec
+from synthray.data.codec import Codec, Value
 from synthray.data.prepare import encode_all, fit_codec, left_out, open_data
 from synthray.data.source import open_source
 from synthray.errors import UsageError
@@ -25,7 +25,7 @@ from synthray.metrics.report import Report
 from synthray.metrics.tables.report import TableReport
 from synthray.rng import Rows
 from synthray.sampling.virtual import VirtualDataset
-from synthray.sampling.wishes import Shares, Value
+from synthray.sampling.wishes import Shares
 from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine

@@ -22,13 +22,13 @@ MAX_SHARDS = 1_000_000
 
 
 def _is_plain(value: Any) -> Any:
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError("must be text, a number, true or false")
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ValueError("must be text, a number, true or false, or null for a missing cell")
     return value
 
 
 Rows = Annotated[int, Field(ge=1)]
-Plain = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
+Plain = Annotated[bool | int | float | str | None, BeforeValidator(_is_plain)]
 Shares = dict[str, float] | float
 
 

@@ -60,6 +60,12 @@ class Encoded:
         )
 
 
+Value = bool | int | float | str | None
+"""What a column can be asked to hold: None is a missing cell, and so is empty text that is no value
+of the column.
+"""
+
+
 class Cell(NamedTuple):
     """One value of one slot of a table, as the codec encodes it."""
 
@@ -126,7 +132,7 @@ class Codec(Protocol):
         """
         ...
 
-    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+    def cell(self, name: str, value: Value) -> tuple[Cell | None, pa.Scalar]:
         """How a column that is no condition holds a value, if one slot does, and the value itself.
 
         Raises:

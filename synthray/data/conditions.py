@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from synthray.data import arrow_types
-from synthray.data.codec import DataSpec
+from synthray.data.codec import DataSpec, Value
 from synthray.data.schema import Column, Kind, Schema
 from synthray.data.sketches import plain
 from synthray.errors import ConditionError, SourceError
@@ -148,7 +148,7 @@ def not_known(schema: Schema, name: str) -> ConditionError:
     )
 
 
-def value_index(column: Column, value: bool | int | float | str) -> int:
+def value_index(column: Column, value: Value) -> int:
     """The index of a value; text that reads as the column's own type is taken as it.
 
     Raises:
@@ -162,7 +162,7 @@ def value_index(column: Column, value: bool | int | float | str) -> int:
     if column.kind is Kind.boolean:
         text = {"0": "false", "1": "true"}.get(text, text)
     for index, known in enumerate(values):
-        if str(known).lower() == text:
+        if value is not None and str(known).lower() == text:
             return index
     shown = ", ".join(map(str, values[:20])) + (" …" if len(values) > 20 else "")
     raise ConditionError(

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from synthray.config.constraints import Constraint
 from synthray.data import arrow_types
-from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
+from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded, Value
 from synthray.data.conditions import value_index
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
@@ -207,7 +207,7 @@ class ConstrainedCodec:
         made = self.inner.decode(x, cond, images_as, first=first, seed=seed)
         return self.plan.backward(made)
 
-    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+    def cell(self, name: str, value: Value) -> tuple[Cell | None, pa.Scalar]:
         """How a column holds a value: one that a constraint derives has no slot of its own.
 
         Raises:
@@ -225,6 +225,8 @@ class ConstrainedCodec:
                 f"where: column {name!r} is not one that was learned; ids are made anew",
                 "hold another column",
             )
+        if value is None or value == "":
+            return None, pa.scalar(None, arrow_types.parse(column.arrow_type))
         if column.values is not None:
             value = column.values[value_index(column, value)]
         return None, arrow_types.value_of(name, value, arrow_types.parse(column.arrow_type))[0]

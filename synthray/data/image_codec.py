@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from synthray.data import conditions, images
-from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data.codec import Cleaning, DataSpec, Encoded, Value
 from synthray.data.schema import Kind, Schema
 from synthray.errors import ArtifactError, SourceError
 
@@ -197,7 +197,7 @@ class ImageCodec:
                 columns.append(pa.StructArray.from_arrays([encoded, paths], fields=list(kind)))
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+    def cell(self, name: str, value: Value) -> tuple[None, pa.Scalar]:
         """Raises: ConditionError: nothing but conditions can be held."""
         raise conditions.not_known(self.schema, name)
 

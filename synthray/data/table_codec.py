@@ -15,7 +15,7 @@ from synthray.data.cells import storing
 from synthray.data.cells.categories import CategoryCells, CategoryForm
 from synthray.data.cells.ids import IdCells, IdForm
 from synthray.data.cells.numbers import NumberCells, NumberForm
-from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded
+from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded, Value
 from synthray.data.dictionaries import dictionaries_of
 from synthray.data.hashing import row_keys
 from synthray.data.layout import Layout
@@ -226,7 +226,7 @@ class TableCodec:
             return pa.Table.from_arrays(columns, names=self._arrow.names)
         return pa.Table.from_arrays(columns, schema=self._arrow)
 
-    def cell(self, name: str, value: bool | int | float | str) -> tuple[Cell | None, pa.Scalar]:
+    def cell(self, name: str, value: Value) -> tuple[Cell | None, pa.Scalar]:
         """How a learned column holds a value, and the value; text that reads as one is taken as it.
 
         Raises:
@@ -240,11 +240,26 @@ class TableCodec:
                 f"where: column {name!r} is not one that was learned{ids}",
                 f"its columns: {known}",
             )
-        code, offset, scalar = part.cell(value)
+        empty = value == "" and "" not in (part.column.values or ())
+        if value is None or value != value or empty:  # NaN is not itself
+            code, offset, scalar = self._missing(part)
+        else:
+            code, offset, scalar = part.cell(value)
         if part.codes == 1:
             return None, scalar
         slots = [c.column.name for c in self._cells if c.codes > 1]
         return Cell(slots.index(name), code, offset), scalar
+
+    @staticmethod
+    def _missing(part: Cells) -> tuple[int, float, pa.Scalar]:
+        """As `Cells.cell`, of a missing cell."""
+        name, code = part.column.name, part.form.missing
+        if code is None:
+            raise ConditionError(
+                f"where: {name}: no cell of the column is missing in the source",
+                "give a value to hold",
+            )
+        return code, 0.0, pa.scalar(None, arrow_types.value_type(part.type))
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: exactly those of the source."""

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from synthray.data import conditions
-from synthray.data.codec import Cleaning, DataSpec, Encoded
+from synthray.data.codec import Cleaning, DataSpec, Encoded, Value
 from synthray.data.conditions import Label
 from synthray.data.moments import Moments, Number, to_float64
 from synthray.data.schema import Column, Kind, Schema
@@ -170,7 +170,7 @@ class VectorCodec:
                 number += 1
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def cell(self, name: str, value: bool | int | float | str) -> tuple[None, pa.Scalar]:
+    def cell(self, name: str, value: Value) -> tuple[None, pa.Scalar]:
         """Raises: ConditionError: nothing but conditions can be held."""
         raise conditions.not_known(self.schema, name)
 

@@ -124,7 +124,8 @@ def _privacy(card: Mapping[str, Any]) -> str:
 
 
 def _where(plan: Plan) -> str:
-    return ", ".join(f"`{_cell(f'{k} = {v}')}`" for k, v in plan.where.items()) or "nothing"
+    told = (f"{k} missing" if v is None else f"{k} = {v}" for k, v in plan.where.items())
+    return ", ".join(f"`{_cell(text)}`" for text in told) or "nothing"
 
 
 def _balance(plan: Plan) -> str:

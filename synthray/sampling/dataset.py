@@ -57,7 +57,7 @@ class Plan(BaseModel):
     seed: int
     rows: int
     shard_rows: int
-    where: dict[str, bool | int | float | str] = {}
+    where: dict[str, bool | int | float | str | None] = {}
     balance: dict[str, dict[str, float] | float] = {}
     images: str = "png"
     stream: str = rng.STREAM

@@ -105,10 +105,14 @@ class Holding:
         """Which rows have what is sorted out for, bool [rows]."""
         met = np.ones(len(rows), bool)
         for name, value in self.sorted_out.items():
-            same = pc.equal(arrow_types.without_dictionary(rows[name]), value).fill_null(False)
+            cells = arrow_types.without_dictionary(rows[name])
+            same = pc.equal(cells, value).fill_null(False) if value.is_valid else cells.is_null()
             met &= same.to_numpy()
         return met
 
     def describe(self) -> str:
         """What is sorted out for, in words."""
-        return ", ".join(f"{name} = {value.as_py()!r}" for name, value in self.sorted_out.items())
+        return ", ".join(
+            f"{name} = {value.as_py()!r}" if value.is_valid else f"{name} missing"
+            for name, value in self.sorted_out.items()
+        )

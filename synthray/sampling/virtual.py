@@ -13,9 +13,10 @@ from torch import Tensor
 from synthray import rng
 from synthray.artifact import Artifact
 from synthray.config import BLOCK_ROWS
+from synthray.data.codec import Value
 from synthray.errors import ConditionError, UsageError
 from synthray.sampling.blocks import sample_blocks
-from synthray.sampling.wishes import Shares, Value, holding
+from synthray.sampling.wishes import Shares, holding
 
 MAX_ROWS = 2**63
 MOST_BLOCKS, MOST_BYTES = 8, 2**22

@@ -10,13 +10,12 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from synthray.data.codec import Cell, Codec
+from synthray.data.codec import Cell, Codec, Value
 from synthray.data.conditions import value_index
 from synthray.data.schema import Kind
 from synthray.errors import ConditionError
 from synthray.sampling.holding import Balance, Holding
 
-Value = bool | int | float | str
 Shares = Mapping[str, float] | float
 Way = Literal["condition", "held", "sorted_out"]
 """How a value is held: drawn with the conditions, given to the model, or looked for among rows."""

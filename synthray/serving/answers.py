@@ -90,6 +90,9 @@ class Answer:
             ("seed", str(rows.seed)),
         ]
         for column, value in rows.where.items():
+            if value is None:
+                query.append(("missing", column))
+                continue
             text = str(value).lower() if isinstance(value, bool) else str(value)
             query.append(("where", f"{column}={text}"))
         if rows.balance:

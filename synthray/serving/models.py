@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from synthray.data.codec import Value
 from synthray.data.schema import Kind, Schema
-from synthray.sampling.wishes import Value, Way
+from synthray.sampling.wishes import Way
 
 Images = Literal["png", "tensor"]
 Where = Mapping[str, Value]

@@ -20,9 +20,9 @@ from pydantic import (
     StrictStr,
 )
 
+from synthray.data.codec import Value
 from synthray.errors import ConditionError
 from synthray.rng import MAX_SEED
-from synthray.sampling.wishes import Value
 from synthray.serving.models import Balance, Images, ServedModel, Where
 from synthray.serving.problems import bad_field
 
@@ -63,8 +63,10 @@ class SampleBody(BaseModel):
         None, ge=0, le=MAX_SEED, description="none: a fresh one, told in the header SynthRay-Seed"
     )
     start: int = Field(0, ge=0, le=MAX_START, description="the first row's number")
-    where: dict[str, StrictBool | StrictInt | Finite | StrictStr] = Field(
-        {}, description="values to hold, by column; GET /v1/models/{name} tells which can be held"
+    where: dict[str, StrictBool | StrictInt | Finite | StrictStr | None] = Field(
+        {},
+        description="values to hold, by column, null for a missing cell; GET /v1/models/{name} "
+        "tells which can be held",
     )
     balance: Shares = Field({}, description=BALANCE)
     images: Images = Field("png", description="how image columns come in tables")
@@ -81,6 +83,7 @@ class RowsQuery(BaseModel):
     )
     seed: Annotated[int, BeforeValidator(_digits)] = Field(0, ge=0, le=MAX_SEED)
     where: list[str] = Field([], description="values to hold: where=label=7, repeatable")
+    missing: list[str] = Field([], description="columns to hold missing cells in, repeatable")
     balance: Json[Shares] = Field("{}", validate_default=True, description=f"as JSON: {BALANCE}")
     images: Images = Field("png", description="how image columns come in tables")
 
@@ -122,6 +125,11 @@ def slice_of_query(query: RowsQuery, model: ServedModel) -> Slice:
             detail = f"column {name!r} is fixed twice; give each condition once"
             raise bad_field("invalid-condition", "query.where", detail)
         where[name] = _known_value(model, name, text, "query.where")
+    for name in query.missing:
+        if name in where:
+            detail = f"column {name!r} is fixed twice; give each condition once"
+            raise bad_field("invalid-condition", "query.missing", detail)
+        where[name] = _known_value(model, name, None, "query.missing")
     balance = _known_shares(model, query.balance, "query.balance")
     return Slice(query.start, query.count, query.seed, where, balance, query.images)
 
@@ -158,7 +166,10 @@ def _known_shares(model: ServedModel, balance: Balance, field: str) -> Balance:
         place = f"{field}.{name}"
         _check_column(model, name, place)
         if isinstance(shares, Mapping):
-            own = {str(_known_value(model, name, v, place)): float(s) for v, s in shares.items()}
+            own = {}
+            for value, share in shares.items():
+                known = _known_value(model, name, value, place)
+                own["" if known is None else str(known)] = float(share)
             found[name] = dict(sorted(own.items()))
             if len(own) < len(shares):
                 detail = f"a value of column {name!r} has two shares; give each value once"

@@ -88,7 +88,6 @@ def test_an_unknown_key_gets_the_nearest_or_all_known_ones(override: str, hint: 
         ("generate.shard_rows=5000", "generate.shard_rows: must be a multiple of 1024; 4096 is"),
         ("generate.shard_rows=0", "generate.shard_rows: should be greater than or equal to 1"),
         ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
-        ("generate.where={label: null}", "generate.where.label: must be text, a number, true"),
         ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
         ("generate.where=label", "generate.where: must be a section with keys of its own"),
         ("cluster.workers=257", "train.batch_size: 256 rows are fewer than cluster.workers = 257"),

@@ -65,6 +65,41 @@ def test_any_columns_are_held_without_a_row_drawn_in_vain(held: synthray.Artifac
     assert virtual.rows(1500, 10).equals(rows.slice(1400, 10))
 
 
+@pytest.mark.parametrize("missing", [None, "", float("nan")], ids=["none", "empty", "nan"])
+def test_missing_cells_are_held_as_well(
+    held: synthray.Artifact, unheld: synthray.Artifact, missing: Any
+) -> None:
+    rows = held.sample(300, where={"city": missing, "income": ">50K"})
+    assert rows["city"].null_count == 300 and share(rows, "income", ">50K") == 1
+    # A tenth of the rows, which are looked for where a family holds no columns.
+    assert unheld.sample(50, where={"city": missing})["city"].null_count == 50
+
+
+def test_shares_of_missing_cells_are_hit(held: synthray.Artifact) -> None:
+    rows = held.sample(4000, balance={"city": {"": 0.5}})
+    # Five standard errors of the shares drawn.
+    assert rows["city"].null_count / 4000 == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ("age", "where: age: no cell of the column is missing in the source"),
+        ("income", "where: income: no cell of the column is missing in the source"),
+    ],
+)
+def test_where_none_is_missing_none_is_held(
+    held: synthray.Artifact, column: str, told: str
+) -> None:
+    with pytest.raises(ConditionError, match=told):
+        held.sample(5, where={column: None})
+
+
+def test_a_condition_has_no_missing_cells(unheld: synthray.Artifact) -> None:
+    with pytest.raises(ConditionError, match="income = None is not in the training data"):
+        unheld.sample(5, where={"income": None})
+
+
 @pytest.mark.parametrize(
     ("column", "text", "value"),
     [

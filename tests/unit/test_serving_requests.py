@@ -45,7 +45,7 @@ def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
         ({"rows": 1, "start": False}, "body.start"),
         ({"rows": 1, "images": "jpeg"}, "body.images"),
         ({"rows": 1, "row": 1}, "body.row"),
-        ({"rows": 1, "where": {"label": None}}, "body.where.label"),
+        ({"rows": 1, "where": {"label": [1]}}, "body.where.label"),
         ({"rows": 1, "where": []}, "body.where"),
         ({"rows": 1, "balance": {"label": 1.5}}, "body.balance.label"),
         ({"rows": 1, "balance": {"label": {"1": "half"}}}, "body.balance.label"),

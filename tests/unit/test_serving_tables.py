@@ -60,6 +60,24 @@ def test_held_columns_of_every_kind_reach_the_rows(app: Any, folder: Path) -> No
     assert got.equals(virtual.rows(1010, 30))
 
 
+def test_missing_cells_are_held(app: Any) -> None:
+    body = {"rows": 30, "seed": 3, "where": {"paid": None, "city": None}}
+    sampled = call(app, "POST", SAMPLE, json=body)
+    rows = table(sampled)
+    assert rows["paid"].null_count == rows["city"].null_count == 30
+    again = call(app, "GET", sampled.headers["content-location"])
+    assert again.content == sampled.content
+    got = get(app, count=30, seed=sampled.headers["synthray-seed"], where=["paid="], missing="city")
+    assert got.headers["etag"] == again.headers["etag"] and table(got).equals(rows)
+    shares = {"paid": {"": 0.5}}
+    paid = table(call(app, "POST", SAMPLE, json={"rows": 2000, "balance": shares}))["paid"]
+    assert paid.null_count / 2000 == pytest.approx(0.5, abs=0.05)
+    twice = get(app, where=["paid="], missing=["paid"])
+    assert twice.json()["errors"][0]["field"] == "query.missing"
+    # Empty text is one of the column's values.
+    assert table(get(app, where=["city="]))["city"].unique().to_pylist() == [""]
+
+
 def test_equal_requests_have_equal_tags_and_others_do_not(app: Any) -> None:
     same = [
         ["paid=1.5", "born=2020-02-01", "member=True"],
@@ -121,6 +139,7 @@ def test_a_model_tells_what_can_be_held(app: Any) -> None:
         ({"where": {"weight": "nan"}}, "unknown-value", "body.where.weight"),
         ({"where": {"born": "\ud800"}}, "unknown-value", "body.where.born"),
         ({"where": {"city": "Rome"}}, "unknown-value", "body.where.city"),
+        ({"where": {"age": None}}, "unknown-value", "body.where.age"),
         ({"balance": {"id": 0.5}}, "unknown-condition", "body.balance.id"),
         ({"balance": {"city": {"Rome": 0.5}}}, "unknown-value", "body.balance.city"),
         ({"balance": {"sex": {"F": 0.5, "f": 0.2}}}, "invalid-condition", "body.balance.sex"),
