@@ -8,7 +8,7 @@ from synthray.data.chunks import Source
 
 EPOCHS = 40
 """Passes over a table: on Adult, columns and pairs get hardly better after them."""
-LEAST, MOST = 300, 20_000
+LEAST, MOST = 2_000, 20_000
 """Steps, whatever the number of rows."""
 TABLE_BATCH, IMAGE_BATCH = 512, 128
 

@@ -24,7 +24,7 @@ from synthray.data.table_fit import Form, check_finite, fit_table
 from synthray.data.table_stats import CATEGORIES, NUMBERS, TableStats, stats_of
 from synthray.errors import ArtifactError, ConditionError, SchemaError
 
-BINS = 32
+BINS = 64
 
 Cells = NumberCells | CategoryCells
 

@@ -159,6 +159,7 @@ class Drawing:
 
     def __init__(self, net: Columns, layout: Layout) -> None:
         steps = []
+        embedding, output = net.embedding(), net.output()
         for slot, (about, at) in enumerate(zip(layout.slots, layout.code_columns, strict=True)):
             codes = net.codes(slot)
             output_bias = net.output_bias[codes] * LOG2_E
@@ -170,10 +171,10 @@ class Drawing:
                     at,
                     weight=net.weight[slot],
                     bias=net.bias[slot],
-                    output=net.output[codes] * LOG2_E,
+                    output=output[codes] * LOG2_E,
                     output_bias=output_bias,
                     factors=tuple(output_bias.exp2().tolist()),
-                    embedding=net.embedding[codes],
+                    embedding=embedding[codes],
                 )
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)

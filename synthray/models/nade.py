@@ -32,6 +32,7 @@ from synthray.models.base import (
     table_layout,
 )
 from synthray.models.drawing import Drawing
+from synthray.models.waves import Waves
 from synthray.rng import BatchRandom
 
 
@@ -46,26 +47,37 @@ class NADEConfig(Strict):
 class Columns(nn.Module):
     """The weights: an embedding of every code, and a network for every slot.
 
-    Embeddings and output layers of all slots lie one after another, ``total`` codes in all.
+    Embeddings and output layers of all slots lie one after another, ``total`` codes in all; those
+    of numbers share what they learn with their neighbours (see `waves`).
     """
 
     first: Tensor
+    shares: Tensor
 
     def __init__(self, config: NADEConfig, spec: DataSpec, layout: Layout) -> None:
         super().__init__()
         sizes = [slot.codes for slot in layout.slots]
         self.sizes, slots, total = sizes, len(sizes), sum(sizes)
-        self.embedding = nn.Parameter(torch.randn(total, config.embedding) / 2)
+        # Waves of about the deviation of the codes' own.
+        self.embedding = Waves(layout, torch.randn(total, config.embedding) / 2, wave=0.25)
         hot = sum(spec.conditions)
         self.condition = nn.Linear(hot, config.embedding, bias=False) if hot else None
         # He's deviation for the weights, halved for the sums of several embeddings.
         weight = torch.randn(slots, config.embedding, config.hidden)
         self.weight = nn.Parameter(weight * (0.5 / config.embedding) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(slots, config.hidden))
-        self.output = nn.Parameter(torch.randn(total, config.hidden) / 100)
-        self.output_bias = nn.Parameter(torch.cat([_log_share(s.counts) for s in layout.slots]))
+        self.output = Waves(layout, torch.randn(total, config.hidden) / 100, wave=0.0)
+        # What is learned is how a code differs from its share: were its logarithm learned, weight
+        # decay would make rare codes more frequent.
+        shares = torch.cat([_log_share(s.counts) for s in layout.slots])
+        self.register_buffer("shares", shares, persistent=False)
+        self.difference = nn.Parameter(torch.zeros(total))
         self.starts = [0, *accumulate(sizes[:-1])]
         self.register_buffer("first", torch.tensor(self.starts), persistent=False)
+
+    @property
+    def output_bias(self) -> Tensor:
+        return self.shares + self.difference
 
     def codes(self, slot: int) -> slice:
         """Where the codes of a slot lie among all."""
@@ -95,13 +107,14 @@ class NADE(GenerativeModel):
         those that come before it in the row's order.
         """
         net, codes = self.columns, self.layout.codes(batch.x)
+        embedding, output = net.embedding(), net.output()
         place = rng.uniform(codes.shape[1]).argsort(dim=1)
-        before = (place[:, None, :] < place[:, :, None]).to(net.embedding.dtype)
-        embedded = net.embedding[codes + net.first]
+        before = (place[:, None, :] < place[:, :, None]).to(embedding.dtype)
+        embedded = embedding[codes + net.first]
         seen = torch.einsum("njk,nkd->jnd", before, embedded) + self._of_conditions(batch.cond)
         h = torch.baddbmm(net.bias[:, None], seen, net.weight).relu()
         # One split: each slice would have a gradient as large as the whole.
-        heads = zip(h, net.output.split(net.sizes), net.output_bias.split(net.sizes), strict=True)
+        heads = zip(h, output.split(net.sizes), net.output_bias.split(net.sizes), strict=True)
         nats = [
             F.cross_entropy(F.linear(units, weight, bias), codes[:, slot])
             for slot, (units, weight, bias) in enumerate(heads)
@@ -160,8 +173,9 @@ class NADE(GenerativeModel):
         if cond is not None:
             for block, given in zip(seen, cond, strict=True):
                 block += self._of_conditions(given)
+        embedding = net.embedding() if slots else seen
         for slot in slots:
-            seen += net.embedding[x[columns[slot]].long() + net.starts[slot]]
+            seen += embedding[x[columns[slot]].long() + net.starts[slot]]
         return seen
 
     def _drawing(self) -> Drawing:

@@ -41,7 +41,7 @@ def network(conditions: tuple[int, ...] = ()) -> NADE:
     model = models.build(config, spec).eval()
     assert isinstance(model, NADE)
     with torch.no_grad():
-        model.columns.output.mul_(60)
+        model.columns.output.own.mul_(60)
     return model
 
 
@@ -51,10 +51,10 @@ def conditional(model: NADE, slot: int, before: dict[int, int], start: Tensor) -
     net = model.columns
     seen = start.double()
     for other, code in before.items():
-        seen = seen + net.embedding[net.starts[other] + code].double()
+        seen = seen + net.embedding()[net.starts[other] + code].double()
     h = (seen @ net.weight[slot].double() + net.bias[slot].double()).relu()
     part = slice(net.starts[slot], net.starts[slot] + net.sizes[slot])
-    logits = h @ net.output[part].double().T + net.output_bias[part].double()
+    logits = h @ net.output()[part].double().T + net.output_bias[part].double()
     if LAYOUT.slots[slot].hidden is not None:
         logits[LAYOUT.slots[slot].hidden] = -torch.inf
     return logits.softmax(dim=0)
@@ -175,7 +175,7 @@ def test_weights_that_change_are_noticed() -> None:
     model = network()
     draw(model, count=8)
     with torch.no_grad():
-        model.columns.output_bias[0] = 1e3
+        model.columns.difference[0] = 1e3
     assert (LAYOUT.codes(draw(model, count=1000))[:, 0] == 0).all()
 
 
@@ -185,7 +185,7 @@ def test_weights_that_move_are_noticed() -> None:
     with torch.no_grad():
         for parameter in model.columns.parameters():
             parameter.data = parameter.data.clone()  # as a move to another device does
-        model.columns.output_bias.data[0] = 1e3
+        model.columns.difference.data[0] = 1e3
     assert (LAYOUT.codes(draw(model, count=1000))[:, 0] == 0).all()
 
 
@@ -196,5 +196,5 @@ def test_large_logits_do_not_overflow(ways: int, monkeypatch: pytest.MonkeyPatch
     expected = joint(model)
     with torch.no_grad():
         for shift in (1e4, -2e4):  # the same probabilities, beyond the powers of float32
-            model.columns.output_bias.add_(shift)
+            model.columns.difference.add_(shift)
             check(draw(model), expected)

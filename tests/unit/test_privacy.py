@@ -252,7 +252,7 @@ def test_the_noise_is_not_the_seeds() -> None:
     for _ in range(2):
         engine = engine_of("nade", noise=1.0)
         engine.train_step(batch_of(SPEC))
-        results.append(engine.state()["model.columns.embedding"].clone())
+        results.append(engine.state()["model.columns.embedding.own"].clone())
     assert not torch.equal(*results)
     assert len(set(rng.secret_uniform(1000))) == 1000
     assert rng.secret_stream().random() != rng.secret_stream().random()
@@ -406,7 +406,7 @@ def _worker(rank: int, workers: int) -> dict[str, Tensor]:
     ]
     # Shares of different sizes, one of them empty.
     engine.train_step(batch_of(SPEC, 7 * rank))
-    return {"noise": torch.stack(noise), "weights": engine.state()["model.columns.output"]}
+    return {"noise": torch.stack(noise), "weights": engine.state()["model.columns.output.own"]}
 
 
 def test_workers_share_one_noise_of_the_stated_deviation(tmp_path: Path) -> None:

@@ -346,27 +346,61 @@ def test_bins_hold_about_as_many_rows_and_frequent_numbers_are_atoms() -> None:
     rows = with_spare(cells)
     made = fitted(rows, bins=32)
     part = slot(made, "x")
-    assert part.codes == 33 and sum(part.counts) == 30_000
+    # Some 656 rows to a bin: those at the ends are halved seven times, to five.
+    assert part.codes == 1 + 32 + 2 * 7 and sum(part.counts) == 30_000
     atom = int(np.argmin(part.spreads))
     assert part.spreads[atom] == 0 and part.counts[atom] == (cells == 0).sum()
     codes = made.encode(rows).x[:, 0].astype(int)
-    found = np.bincount(codes, minlength=33)
+    found = np.bincount(codes, minlength=part.codes)
     assert found[atom] == part.counts[atom]
     others = np.delete(found, atom)
+    ends = others[:8].sum(), *others[8:-8], others[-8:].sum()
     # A sample of 16,384 cells puts each quantile within a fifth of a bin.
-    assert (np.abs(others / others.mean() - 1) < 0.2).all()
+    assert (np.abs(np.array(ends) / np.mean(ends) - 1) < 0.2).all()
+    assert others[0] < 20 and others[-1] < 20 and others[6] > 100
+
+
+@pytest.mark.parametrize("cells", ["lognormal", "pareto", "normal", "cents"])
+def test_codes_by_their_frequency_and_even_offsets_give_the_column(cells: str) -> None:
+    """Its tails as well: what a model that knows the codes draws, it draws right."""
+    random = np.random.default_rng(3)
+    source = {
+        "lognormal": random.lognormal(0, 1, 12_000),
+        "pareto": random.pareto(2.5, 12_000) + 1,
+        "normal": random.normal(0, 1, 12_000),
+        "cents": np.round(random.lognormal(5, 1, 12_000), 2),
+    }[cells]
+    made = fitted(with_spare(source))
+    part = slot(made, "x")
+    rows = 200_000
+    codes = random.choice(part.codes, rows, p=np.array(part.counts) / sum(part.counts))
+    offsets = random.uniform(-1, 1, rows).astype(np.float32)
+    drawn = made._cells[0].decode(codes, offsets).to_numpy()
+    shares = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999]
+    # A fiftieth of what lies beyond, and of the 12 cells beyond the last, all.
+    errors = [max(0.001, 0.02 * min(s, 1 - s)) for s in shares]
+    levels = [[s - e, s + e] for s, e in zip(shares, errors, strict=True)]
+    limits = np.quantile(source, np.clip(levels, 0, 1))
+    for found, (low, high) in zip(np.quantile(drawn, shares), limits, strict=True):
+        assert low <= found <= high
+    assert drawn.mean() == pytest.approx(source.mean(), rel=0.02, abs=0.02)
+    assert drawn.std() == pytest.approx(source.std(), rel=0.06)
 
 
 def test_slots_say_where_numbers_lie() -> None:
+    """To within a bin, in which rows may not lie evenly."""
     cells = RANDOM.normal(50, 10, 3000)
     rows = pa.table({"x": pa.array(cells), "n": pa.array(RANDOM.integers(0, 9, 3000))})
     made = fitted(rows)
     layout = made.spec.layout
     assert layout is not None
-    found = layout.numbers(torch.from_numpy(made.encode(rows).x)).numpy()
+    x = torch.from_numpy(made.encode(rows).x)
+    found, codes = layout.numbers(x).numpy(), layout.codes(x).numpy()
     for index, name in enumerate(rows.column_names):
         values = rows[name].to_numpy()
-        assert np.allclose(found[:, index], (values - values.mean()) / values.std(), atol=1e-4)
+        spreads = np.array(layout.slots[index].spreads)[codes[:, index]]
+        apart = np.abs(found[:, index] - (values - values.mean()) / values.std())
+        assert (apart <= spreads + 1e-4).all() and apart.mean() < 0.02
 
 
 # Large columns, of which only samples are kept.

@@ -58,7 +58,7 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
 
 def products_per_row(columns: Columns) -> float:
     """Floating-point operations of the matrix products of a row, were each column's made."""
-    return 2 * (columns.weight.numel() + columns.output.numel())
+    return 2 * (columns.weight.numel() + columns.output.own.numel())
 
 
 def products_per_second() -> float:

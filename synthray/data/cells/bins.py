@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from synthray.data.cells.axis import Axis, below
 from synthray.data.cells.listing import grouped
-from synthray.data.cells.numbers import NumberForm
+from synthray.data.cells.numbers import EVEN, NumberForm, Quarters
 from synthray.data.cells.statistics import Number, NumberStats
 from synthray.data.sketches import Tally, numbers
 
@@ -26,6 +26,12 @@ ATOMS = 10
 """Distinct values up to which every one has a code of its own, however few the bins."""
 SHARE = 0.005
 """The share of the cells from which a value is an atom: at most 200 can be."""
+TAIL = 4
+"""Rows of a bin, at least, at either end of a column: towards the ends, bins are halved and halved
+again, for a bin is drawn from evenly, and tails are not even.
+"""
+NARROW = 0.02
+"""The least part of a bin, whose width is 2, that a quarter of its rows has."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,20 @@ def fit_bins(stats: NumberStats, bits: int, bins: int, rare: int) -> Fit:
     support, others = supports(stats, axis, atoms)
     places = list(_positions(axis, atoms.values).tolist())
     starts, halves, counts = list(places), [0.0] * len(places), atoms.counts.tolist()
-    if not rest and len(places) > max(bins, ATOMS):
-        return _listed(stats, axis, support, places, counts, bins)
+    # Listed values come back exactly, however few the codes.
+    groups = max(bins // 2, ATOMS)
+    if not rest and len(places) > groups:
+        return _listed(stats, axis, support, places, counts, groups)
     codes = len(places)
     edges: list[Number] = []
+    inside: tuple[Quarters, ...] = ()
     hidden = bool(rest) and ends is None
     if ends is not None:
-        number = min(bins, rest // rare) if rare else bins
-        edges = quantiles(others, number, *axis.positions(axis.units(ends)).tolist())
+        least = max(rare, TAIL)
+        number = max(min(bins, rest // least), 1)
+        low, high = axis.positions(axis.units(ends)).tolist()
+        edges = quantiles(others, levels(number, rest, least), low, high)
+        inside = quarters(others, edges, axis.grid, 4 * least)
         starts += edges[:-1]
         if axis.grid:
             halves += [below(b - a) / 2 for a, b in itertools.pairwise(edges)]
@@ -98,7 +110,11 @@ def fit_bins(stats: NumberStats, bits: int, bins: int, rare: int) -> Fit:
     form, counts = closed(axis, starts, centres, halves, counts, stats, hidden, rest)
     breaks = _breaks(axis, places, edges, codes, form.hidden)
     form = form.model_copy(
-        update={"breaks": tuple(at for at, _ in breaks), "owners": tuple(c for _, c in breaks)}
+        update={
+            "breaks": tuple(at for at, _ in breaks),
+            "owners": tuple(c for _, c in breaks),
+            "quarters": (EVEN,) * codes + inside + (EVEN,) * (len(counts) - codes - len(inside)),
+        }
     )
     return Fit(form, tuple(counts), support.mean, support.deviation)
 
@@ -195,19 +211,61 @@ def supports(stats: NumberStats, axis: Axis, atoms: Tally) -> tuple[Support, Sup
     return Support.of(at, weights), Support.of(at[other], weights[other])
 
 
-def quantiles(others: Support, bins: int, low: Number, high: Number) -> list[Number]:
-    """The edges of at most so many bins: cells' own positions, ascending; low and high among them.
+def levels(bins: int, rows: int, least: int) -> np.ndarray:
+    """Shares of the rows that lie below the inner edges of bins, ascending.
+
+    Bins hold equal shares, but those at the ends are halved towards it, again and again, while
+    ``least`` rows are left in a half.
+    """
+    halvings = max(int(np.log2(max(rows / max(bins, 1) / least, 1))), 0)
+    tail = 0.5 ** np.arange(halvings, 0, -1) / max(bins, 1)
+    even = np.arange(1, bins) / max(bins, 1)
+    return np.concatenate([tail, even, 1 - tail[::-1]])
+
+
+def quantiles(others: Support, shares: np.ndarray, low: Number, high: Number) -> list[Number]:
+    """The edges of bins: cells' own positions, ascending; low and high among them.
 
     There are at least two, which may be equal.
+
+    Args:
+        shares: of the cells that lie below each inner edge, at most.
     """
     reached = np.cumsum(others.weights)
     inner = np.empty(0, others.at.dtype)
     if len(reached):
-        wanted = np.arange(1, bins) / bins * reached[-1]
-        inner = others.at[np.searchsorted(reached, wanted)]
+        inner = others.at[np.searchsorted(reached, shares * reached[-1])]
     inner = np.unique(inner)
     between = inner[(inner > low) & (inner < high)].tolist()
     return [low, *between, high]
+
+
+def quarters(others: Support, edges: list[Number], grid: bool, least: int) -> tuple[Quarters, ...]:
+    """Where in each bin, -1 … 1, a quarter, a half, and three quarters of its rows are.
+
+    Args:
+        least: rows of a bin, fewer of which are taken to lie evenly. So are those of bins so wide
+            that a float32 could not tell their steps apart, and of such as are mostly one value.
+    """
+    reached = np.concatenate([[0], np.cumsum(others.weights)])
+    bounds = np.searchsorted(others.at, np.array(edges, others.at.dtype))
+    bounds[-1] = len(others.at)
+    found = []
+    for (low, high), first, last in zip(
+        itertools.pairwise(edges), bounds[:-1], bounds[1:], strict=True
+    ):
+        rows = reached[last] - reached[first]
+        if rows < least or not high > low or (grid and high - low > 2**22):
+            found.append(EVEN)
+            continue
+        wanted = reached[first] + np.array([0.25, 0.5, 0.75]) * rows
+        at = others.at[np.searchsorted(reached[1:], wanted)]
+        places = [
+            round(2 * (float(p) - float(low)) / (float(high) - float(low)) - 1, 4) for p in at
+        ]
+        even = min(b - a for a, b in itertools.pairwise([-1.0, *places, 1.0])) >= NARROW
+        found.append((places[0], places[1], places[2]) if even else EVEN)
+    return tuple(found)
 
 
 def closed(

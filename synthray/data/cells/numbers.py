@@ -2,9 +2,11 @@
 
 A column lies on an *axis* (`synthray.data.cells.axis`). A code is a place on it:
 
-    position = start + (centre + half * offset)
+    position = start + (centre + half * place(offset))
 
-with the part in brackets rounded on a grid. An *atom* is a code of half 0: one number.
+with the part in brackets rounded on a grid. An *atom* is a code of half 0: one number. Offsets
+that are drawn evenly give a bin's rows: a quarter of [-1, 1] is where a quarter of them is, and
+``place`` is the line through the three points between.
 """
 
 from __future__ import annotations
@@ -29,6 +31,11 @@ MAX_WRITTEN = 65_536
 """Days of 179 years."""
 
 
+Quarters = tuple[float, float, float]
+"""Where offsets of -1/2, 0 and 1/2 lie in a bin, from -1 to 1."""
+EVEN: Quarters = (-0.5, 0.0, 0.5)
+
+
 class NumberForm(BaseModel):
     """What is learned of a column of numbers, as the artifact keeps it.
 
@@ -36,6 +43,7 @@ class NumberForm(BaseModel):
         starts: of each code, on a grid.
         centres, halves: of each code.
         breaks: ascending positions; from each up to the next, a cell has the code in ``owners``.
+        quarters: of each code; none where all are even.
         weights: of the mixture whose components are the first codes; then there are no breaks.
         listed: all positions that there are, ascending, and ``rows`` of each; then ``breaks`` and
             ``owners`` are one for each, and a code stands for neighbours among them.
@@ -50,6 +58,7 @@ class NumberForm(BaseModel):
     halves: tuple[float, ...]
     breaks: tuple[Number, ...] = ()
     owners: tuple[int, ...] = ()
+    quarters: tuple[Quarters, ...] = ()
     weights: tuple[float, ...] = ()
     listed: tuple[Number, ...] = ()
     rows: tuple[int, ...] = ()
@@ -65,6 +74,8 @@ class NumberForm(BaseModel):
             and len(self.breaks) == len(self.owners)
             and all(0 <= code < codes for code in named)
             and len(self.weights) <= codes
+            and len(self.quarters) in (0, codes)
+            and all(-1 < a < b < c < 1 for a, b, c in self.quarters)
             and len(self.listed) == len(self.rows) == (len(self.owners) if self.listed else 0)
             and (not self.listed or list(self.owners) == sorted(self.owners))
         ):
@@ -79,7 +90,7 @@ class NumberCells:
     beyond the range is drawn into it, or hidden where rare numbers are.
 
     On a grid every cell comes back exactly from an atom, and from a bin of at most 2^25 steps, for
-    an offset is a float32. Elsewhere it comes back within 2^-25 of the width of its bin, and the
+    an offset is a float32. Elsewhere it comes back within 2^-23 of the width of its bin, and the
     rounding of float64. Modes cut off what is more than four deviations from the mean.
     """
 
@@ -89,6 +100,9 @@ class NumberCells:
         axis = form.axis
         self._starts = np.array([word(start) for start in form.starts], np.uint64)
         self._centres, self._halves = np.array(form.centres), np.array(form.halves)
+        inner = np.array(form.quarters or [EVEN] * self.codes).reshape(-1, 3)
+        self._places = np.pad(inner, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, 1)))
+        self._even = all(quarter == EVEN for quarter in form.quarters)
         self._breaks = np.array(form.breaks, np.uint64 if axis.grid else np.float64)
         self._owners = np.array(form.owners, np.int64)
         self._null = [c for c in (form.missing, form.hidden) if c is not None]
@@ -154,7 +168,27 @@ class NumberCells:
         halves = self._halves[codes]
         offsets = np.zeros(len(at))
         np.divide(inner - self._centres[codes], halves, out=offsets, where=halves > 0)
-        return codes, np.clip(offsets, -1, 1).astype(np.float32)
+        return codes, self._offsets(codes, np.clip(offsets, -1, 1)).astype(np.float32)
+
+    def _offsets(self, codes: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Offsets of places in bins, both -1 … 1."""
+        if self._even:
+            return places
+        known = self._places[codes]
+        quarter = (places[:, None] >= known[:, 1:4]).sum(axis=1)
+        low = np.take_along_axis(known, quarter[:, None], axis=1)[:, 0]
+        high = np.take_along_axis(known, quarter[:, None] + 1, axis=1)[:, 0]
+        return np.asarray((quarter + (places - low) / (high - low)) / 2 - 1)
+
+    def _placed(self, codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """The inverse."""
+        if self._even:
+            return offsets
+        fourth = 2 * (offsets.astype(np.float64) + 1)
+        quarter = np.minimum(fourth.astype(np.int64), 3)
+        at = 5 * codes + quarter
+        low, high = self._places.ravel()[at], self._places.ravel()[at + 1]
+        return np.asarray(low + (high - low) * (fourth - quarter))
 
     def _missing(self, cells: int) -> int:
         if self.form.missing is None:
@@ -246,7 +280,9 @@ class NumberCells:
 
     def _decoded(self, codes: np.ndarray, offsets: np.ndarray) -> pa.Array:
         axis = self.form.axis
-        inner = np.clip(self._centres[codes] + self._halves[codes] * offsets, *self._ends)
+        inner = np.clip(
+            self._centres[codes] + self._halves[codes] * self._placed(codes, offsets), *self._ends
+        )
         at = self._starts[codes] + np.rint(inner).astype(np.uint64) if axis.grid else inner
         null = None
         if self._null:
