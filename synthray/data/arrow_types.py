@@ -86,11 +86,11 @@ def _example(text: str, kind: pa.DataType) -> str:
     """How a column of this type has a date or time, the one of the text where it names one."""
     if not pa.types.is_temporal(kind) or pa.types.is_duration(kind):
         return ""
+    local = pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
     try:
-        moment = pa.array([text]).cast(pa.timestamp("s"))
-    except ValueError:
-        moment = pa.array([_MOMENT], pa.timestamp("s"))
-    moment = moment.cast(pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind)
+        moment = pa.array([text]).cast(pa.timestamp("s")).cast(local)
+    except ValueError:  # no date, or none that the type can hold
+        moment = pa.array([_MOMENT], pa.timestamp("s")).cast(local)
     if pa.types.is_timestamp(kind) and kind.tz:
         moment = pc.assume_timezone(moment, kind.tz, ambiguous="earliest", nonexistent="earliest")
     return f", such as {moment.cast(pa.string())[0]}"

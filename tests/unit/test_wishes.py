@@ -112,6 +112,7 @@ def test_what_cannot_be_is_told(artifact: Artifact, name: str, value: Any) -> No
         ("seen", "2020-03-01", "such as 2020-03-01 00:00:00.000000Z"),
         ("seen", "soon", "such as 2020-03-01 08:00:00.000000Z"),
         ("joined", "soon", "such as 2020-03-01 08:00:00;"),
+        ("seen", "299999-01-01", "such as 2020-03-01 08:00:00.000000Z"),
         ("born", "soon", "such as 2020-03-01;"),
     ],
 )
