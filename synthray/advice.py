@@ -22,10 +22,18 @@ class Advice:
     batch_size: int
 
 
-def advise(source: Source) -> Advice:
-    """For a source that has been looked at; a batch is at most half of it."""
+def advise(source: Source, together: int = 1) -> Advice:
+    """For a source that has been looked at; a batch is at most half of it, but whole.
+
+    Args:
+        together: how many rows the family needs together; see `GenerativeModel.together`.
+    """
     half = max(2, source.rows // 4 * 2)
     if source.image_columns:
-        return Advice("rpgan", 5000, min(IMAGE_BATCH, half))
-    batch = min(TABLE_BATCH, half)
+        return Advice("rpgan", 5000, _whole(min(IMAGE_BATCH, half), together))
+    batch = _whole(min(TABLE_BATCH, half), together)
     return Advice("nade", min(max(EPOCHS * source.rows // batch, LEAST), MOST), batch)
+
+
+def _whole(rows: int, together: int) -> int:
+    return max(rows // together, 1) * together

@@ -12,7 +12,7 @@ from synthray import artifact as artifacts
 from synthray import artifact_files, models, tracking
 from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.advice import advise
-from synthray.config import Config, parse
+from synthray.config import Config, ModelConfig, parse
 from synthray.data.batches import in_memory as batches_in_memory
 from synthray.data.chunks import Source, in_memory
 from synthray.data.codec import Codec, Value
@@ -144,29 +144,35 @@ def fit(
     data = dict(sections.pop("data", {}))
     if "source" in data:
         raise UsageError(f"data.source: {data['source']!r} beside another", "give one source")
-    frame: Frame = "arrow"
+    frame: Frame = "arrow" if isinstance(source, str) else frame_of(source)
+    data["source"] = source if isinstance(source, str) else IN_MEMORY
+    tree = {"data": data, "output": output, "track": UNTRACKED, **sections}
+    config = parse(tree, where="fit")  # what is wrong with it is told before the source is read
     if isinstance(source, str):
-        opened, data["source"] = open_source(source), source
+        opened = open_source(source)
     else:
-        frame, data["source"] = frame_of(source), IN_MEMORY
         opened = in_memory(IN_MEMORY, to_arrow(source))
-    tree = {"data": data, "output": output, "track": UNTRACKED, **_advised(opened, sections)}
-    config = parse(tree, where="fit")
+    config = parse(tree | _advised(opened, sections, config.model), where="fit")
     made = _fit(config if base is None else adapting(config, base), opened, on_progress)
     return replace(made, frame=frame)
 
 
-def _advised(opened: Source, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections, with a family where none is named, and the length of training where they leave
-    it out, unless they name a family of images or numbers.
+def _advised(opened: Source, sections: Mapping[str, Any], named: ModelConfig) -> dict[str, Any]:
+    """The sections model and train, with a family where none is named, and the length of training
+    where they leave it out, unless they name a family of images or numbers.
+
+    Args:
+        named: the section model as it was read.
     """
     model, train = (dict(sections.get(name) or {}) for name in ("model", "train"))
-    advice = advise(opened)
-    named = model.get("name", advice.family)
-    if "name" in model and (named == "adgan" or models.family(named).coding == "numbers"):
-        return dict(sections)
+    together = 1
+    if "name" in model:
+        if named.name == "adgan" or models.coding(named) == "numbers":
+            return {}
+        together = models.rows_together(named)
+    advice = advise(opened, together)
     length = {"steps": advice.steps, "batch_size": advice.batch_size}
-    return {**sections, "model": {"name": advice.family} | model, "train": length | train}
+    return {"model": {"name": advice.family} | model, "train": length | train}
 
 
 def _fit(config: Config, opened: Source, on_progress: Callable[[Progress], None]) -> Artifact:

@@ -16,6 +16,7 @@ from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import decide_table, schema_of
 from synthray.data.prepare import open_data
 from synthray.data.source import Source, open_source
+from synthray.metrics.tables.reading import LEAST
 
 SAMPLE_CHUNKS = 4
 SHOWN_VALUES = 100
@@ -24,10 +25,10 @@ SHOWN_LETTERS = 30
 
 @dataclass(frozen=True)
 class Starter:
-    """A config as text, and the command that comes next."""
+    """A config as text, and the command that comes next; None: no command takes so few rows."""
 
     text: str
-    command: str
+    command: str | None
 
 
 def starter_config(source: str, say: Callable[[str], None] = print) -> Starter:
@@ -67,9 +68,19 @@ def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
         say(f"  {_shown(decision.name)}: {decision.kind}; {told}")
         lines.append(_entry(decision, told))
     kind = replace(TABLE, data=TABLE.data + "".join(lines))
-    return Starter(
-        _text(source, [_shown(note) for note in looked.notes], [], advise(looked), kind), "run"
-    )
+    text = _text(source, [_shown(note) for note in looked.notes], [], advise(looked), kind)
+    return Starter(text, _next(looked.rows, say))
+
+
+def _next(rows: int, say: Callable[[str], None]) -> str | None:
+    """The command that takes so many rows of a table."""
+    if rows < 2:
+        say("one row is too few to learn from: add rows to the source")
+        return None
+    if rows < LEAST:
+        say(f"{rows} rows are too few to judge by: `synthray run` needs {LEAST}")
+        return "train"
+    return "run"
 
 
 def _entry(decision: Decision, told: str) -> str:

@@ -38,7 +38,8 @@ def init(
         raise UsageError(f"{output} exists", "choose another name with -o, or --force")
     starter = starter_config(source, screen.say)
     storage.write_bytes(output, starter.text.encode())
-    screen.say(f"wrote {output}; next: synthray {starter.command} {output}")
+    after = "more rows" if starter.command is None else f"synthray {starter.command} {output}"
+    screen.say(f"wrote {output}; next: {after}")
 
 
 @app.command()

@@ -40,16 +40,20 @@ def generate(
         list[str] | None,
         typer.Option(help="with --artifact: hold col=value; may be repeated"),
     ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(help="with --artifact: shares, as of rows; may be repeated"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="with --artifact: model replicas")] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Write a dataset of synthetic rows as Parquet; an interrupted one is completed."""
-    options = {"--rows": rows, "--out": out, "--seed": seed, "--where": where, "--workers": workers}
+    options: dict[str, Any] = {"--rows": rows, "--out": out, "--seed": seed, "--where": where}
+    options |= {"--balance": balance, "--workers": workers}
     if artifact:
-        settings = _adhoc(
-            artifact, rows, out, seed, where, workers, address, words(config, overrides)
-        )
+        given = words(config, overrides)
+        settings = _adhoc(artifact, rows, out, seed, where, balance, workers, address, given)
         source, place = storage.absolute(artifact), settings.output
     elif config:
         refuse(options, "--artifact", "with CONFIG write, say, generate.rows=1000")
@@ -75,7 +79,8 @@ def rows(
         typer.Option(help="shares to hit: col=0.5 or 'col={value: 0.5}'; may be repeated"),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help=".parquet, .arrow or .jsonl file; none: JSON Lines on stdout")
+        str | None,
+        typer.Option(help=".parquet, .arrow, .csv or .jsonl file; none: JSON Lines on stdout"),
     ] = None,
     trust: Annotated[
         list[str] | None, typer.Option(help="family module:Class that the artifact may name")
@@ -155,6 +160,7 @@ def _adhoc(
     out: str | None,
     seed: int | None,
     where: list[str] | None,
+    balance: list[str] | None,
     workers: int | None,
     address: str | None,
     overrides: list[str],
@@ -162,11 +168,12 @@ def _adhoc(
     if rows is None or out is None:
         raise UsageError("generate --artifact: --rows and --out are missing", "give both")
     generate: dict[str, Any] = GenerateConfig().model_dump()
+    generate |= {"where": where_of(where), "balance": balance_of(balance)}
     tree: dict[str, Any] = {
         "data": {"source": artifact},
         "cluster": {"workers": 1 if workers is None else workers, "address": address},
         "train": {"batch_size": 2 * (workers or 1)},
-        "generate": generate | {"rows": rows, "seed": seed or 0, "where": where_of(where)},
+        "generate": generate | {"rows": rows, "seed": seed or 0},
         "output": out,
     }
     return configs.parse(tree, overrides, "generate")

@@ -23,13 +23,40 @@ MAX_SHARDS = 1_000_000
 
 def _is_plain(value: Any) -> Any:
     if value is not None and not isinstance(value, bool | int | float | str):
-        raise ValueError("must be text, a number, true or false, or null for a missing cell")
+        many = isinstance(value, list | dict)
+        raise ValueError(
+            "must be text, a number, true or false, or null for a missing cell"
+            + "; a condition takes one value, and generate.balance gives shares of several" * many
+        )
     return value
+
+
+def _are_shares(value: Any) -> Any:
+    """With the text of keys that are numbers, true or false.
+
+    Checked here too, in one line: pydantic would say of each type why it is none of it.
+    """
+    if not isinstance(value, dict):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("must be a share such as 0.5, or shares by value: {a: 0.5, b: 0.2}")
+        return value
+    found: dict[str, Any] = {}
+    for key, share in value.items():
+        if not isinstance(key, bool | int | float | str):
+            raise ValueError(f"the value {key!r} must be text, a number, true or false")
+        whole = isinstance(key, float) and key.is_integer()
+        text = str(int(key) if whole else key)
+        if text in found:
+            raise ValueError(f"the value {text!r} has two shares; give each value once")
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise ValueError(f"the share of {text!r} must be a number, without quotes")
+        found[text] = share
+    return found
 
 
 Rows = Annotated[int, Field(ge=1)]
 Plain = Annotated[bool | int | float | str | None, BeforeValidator(_is_plain)]
-Shares = dict[str, float] | float
+Shares = Annotated[dict[str, float] | float, BeforeValidator(_are_shares)]
 
 
 class DataConfig(Strict):

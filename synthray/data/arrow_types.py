@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import time
+from datetime import datetime, time
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synthray.errors import ConditionError
 
 _DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=(.)>")
 _TIMESTAMP = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
 _DECIMAL = re.compile(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)")
+
+_MOMENT = datetime(2020, 3, 1, 8)
+"""That errors show as an example."""
 
 
 def parse(name: str) -> pa.DataType:
@@ -73,5 +77,20 @@ def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> p
     except (ValueError, NotImplementedError):
         raise ConditionError(
             f"where: {name} = {value!r} is no value of type {plain}",
-            "give it as the column has it",
+            f"give one value as the column has it{_example(str(value), plain)}; a condition takes "
+            "no comparison and no list",
         ) from None
+
+
+def _example(text: str, kind: pa.DataType) -> str:
+    """How a column of this type has a date or time, the one of the text where it names one."""
+    if not pa.types.is_temporal(kind) or pa.types.is_duration(kind):
+        return ""
+    local = pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
+    try:
+        moment = pa.array([text]).cast(pa.timestamp("s")).cast(local)
+    except ValueError:  # no date, or none that the type can hold
+        moment = pa.array([_MOMENT], pa.timestamp("s")).cast(local)
+    if pa.types.is_timestamp(kind) and kind.tz:
+        moment = pc.assume_timezone(moment, kind.tz, ambiguous="earliest", nonexistent="earliest")
+    return f", such as {moment.cast(pa.string())[0]}"

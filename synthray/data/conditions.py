@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -138,6 +139,23 @@ def plain_type(column: Column) -> pa.DataType:
 def _indices(schema: Schema) -> list[dict[Any, int]]:
     """For each condition, the index of each value."""
     return [{value: i for i, value in enumerate(c.values or ())} for c in schema.conditions]
+
+
+def not_learned(schema: Schema, name: str, asked: str = "where") -> ConditionError:
+    """That a table has no column of the name, or none that is learned.
+
+    Args:
+        schema: the source's columns; asked: what names the column.
+    """
+    known = [c.name for c in schema if c.kind not in (Kind.id, Kind.text)]
+    told = f"column {name!r} is not learned"
+    if name not in schema.names:
+        told = f"no column named {name!r} is learned"
+    elif schema[name].kind == Kind.id:
+        told = f"column {name!r} is an id, and ids are made anew"
+    close = difflib.get_close_matches(name, known, n=1) if name not in schema.names else []
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return ConditionError(f"{asked}: {told}", f"{hint}its columns: {', '.join(known)}")
 
 
 def not_known(schema: Schema, name: str) -> ConditionError:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from synthray.config.constraints import Constraint
 from synthray.data import arrow_types
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded, Value
-from synthray.data.conditions import value_index
+from synthray.data.conditions import not_learned, value_index
 from synthray.data.constraints import Plan, Violations
 from synthray.data.constraints.rules import RuleStats, statistics
 from synthray.data.dictionaries import (
@@ -25,7 +25,7 @@ from synthray.data.dictionaries import (
 )
 from synthray.data.schema import Kind, Schema
 from synthray.data.table_codec import TableCodec, TableStats
-from synthray.errors import ArtifactError, ConditionError, SourceError, UsageError
+from synthray.errors import ArtifactError, SourceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -213,18 +213,11 @@ class ConstrainedCodec:
         Raises:
             ConditionError: no such column, or a value that it cannot have.
         """
-        if name not in self.schema.names:
-            raise ConditionError(
-                f"where: no column named {name!r}", f"its columns: {', '.join(self.schema.names)}"
-            )
+        column = next((c for c in self.schema if c.name == name), None)
+        if column is None or column.kind in (Kind.id, Kind.text):
+            raise not_learned(self.schema, name)
         if name in self.plan.alike:
             return self.inner.cell(name, value)
-        column = self.schema[name]
-        if column.kind in (Kind.id, Kind.text):
-            raise ConditionError(
-                f"where: column {name!r} is not one that was learned; ids are made anew",
-                "hold another column",
-            )
         if value is None or value == "":
             return None, pa.scalar(None, arrow_types.parse(column.arrow_type))
         if column.values is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ from synthray.data import arrow_types
 from synthray.data.chunks import Mapper, Source
 from synthray.data.decisions import Decision, check_correction, decide, is_settled
 from synthray.data.profile import is_plain, profile_table
-from synthray.data.schema import Column, Kind, Schema
+from synthray.data.schema import Column, Kind, Schema, no_column
 from synthray.errors import SchemaError
 
 Corrections = dict[str, dict[str, object]]
@@ -161,12 +160,7 @@ def _check_corrections(schema: pa.Schema, corrections: Corrections, keys: tuple[
     """Raises: SchemaError: a column that is none, or a key that has no meaning here."""
     for name, given in corrections.items():
         if name not in schema.names:
-            close = difflib.get_close_matches(name, schema.names, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise SchemaError(
-                f"data.schema: no column named {name!r}",
-                f"{hint}the columns are: {', '.join(schema.names)}",
-            )
+            raise no_column("data.schema", name, schema.names)
         for key in given:
             if key not in keys:
                 known = "the key that can be given is" if len(keys) == 1 else "the keys are"

@@ -13,6 +13,7 @@ from synthray.config import DataConfig
 from synthray.data.chunks import Mapper
 from synthray.data.codec import Codec, Coding, Encoded
 from synthray.data.constrained_codec import ConstrainedCodec
+from synthray.data.constraints import check_names
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import (
     infer_image_schema,
@@ -20,6 +21,7 @@ from synthray.data.inference import (
     infer_vector_schema,
     not_numbers,
 )
+from synthray.data.schema import no_column
 from synthray.data.source import LABEL, Chunk, Source, open_source
 from synthray.data.table_codec import TableCodec
 from synthray.data.vector_codec import VectorCodec
@@ -105,6 +107,11 @@ def _vector_codec(source: Source, config: DataConfig) -> VectorCodec:
 def _table_codec(
     source: Source, config: DataConfig, numbers: Literal["modes", "bins"], mapper: Mapper
 ) -> TableCodec | ConstrainedCodec:
+    # Before all rows are looked at.
+    for name in config.conditions or []:
+        if name not in source.schema.names:
+            raise no_column("data.conditions", name, source.schema.names)
+    check_names(config.constraints, source.schema.names)
     inferred = infer_table_schema(source, config.schema_, mapper)
     schema = inferred.with_conditions(config.conditions or [])
     make = partial(TableCodec, numbers=numbers, rare=config.rare)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -50,6 +51,15 @@ class Column(BaseModel):
         if self.kind == Kind.integer:  # whole numbers may be stored as floats
             return "float" not in self.arrow_type and "double" not in self.arrow_type
         return self.kind in (Kind.categorical, Kind.boolean)
+
+
+def no_column(place: str, name: str, names: Sequence[str]) -> SchemaError:
+    """That ``place`` names a column that is none of these."""
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return SchemaError(
+        f"{place}: no column named {name!r}", f"{hint}the columns are: {', '.join(names)}"
+    )
 
 
 class Schema(BaseModel):

@@ -234,12 +234,7 @@ class TableCodec:
         """
         part = next((c for c in self._cells if c.column.name == name), None)
         if part is None:
-            known = ", ".join(c.column.name for c in self._cells)
-            ids = "; ids are made anew" if name in self._ids else ""
-            raise ConditionError(
-                f"where: column {name!r} is not one that was learned{ids}",
-                f"its columns: {known}",
-            )
+            raise conditions.not_learned(self.schema, name)
         empty = value == "" and "" not in (part.column.values or ())
         if value is None or value != value or empty:  # NaN is not itself
             code, offset, scalar = self._missing(part)

@@ -34,6 +34,7 @@ from synthray.distributed.streaming import StreamBatches, streamed_dataset
 from synthray.errors import ConfigError, NotFoundError, OutputTakenError, SynthRayError
 from synthray.models import check_params, coding, rows_together
 from synthray.rng import Rows
+from synthray.sampling.wishes import check_wishes
 from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
@@ -83,8 +84,8 @@ def train(
         the artifact's digest. An artifact of the same settings and data is left as it is.
 
     Raises:
-        SourceError, SchemaError, ConfigError, OutputTakenError, StorageError, TrainingError,
-        ClusterError; MissingDependencyError: a package that the config needs.
+        SourceError, SchemaError, ConfigError, ConditionError, OutputTakenError, StorageError,
+        TrainingError, ClusterError; MissingDependencyError: a package that the config needs.
     """
     tracking.check(config)
     if config.model.name != "adgan":  # whose settings are whole only when the data is known
@@ -122,6 +123,7 @@ def prepare(
 
     Raises:
         SourceError, SchemaError, ConfigError: the data, or settings that do not fit it.
+        ConditionError: generate.where or generate.balance asks for what cannot be had of it.
     """
     source, codec = opened or open_data(config.data, coding(config.model), cluster_map)
     say(f"{source.rows:,} rows at {source.uri}")
@@ -138,6 +140,7 @@ def prepare(
     check_size(spec.rows, config.train.batch_size)
     check_shares(config, stream=False)
     check_model(with_conditions(config, codec), codec)
+    check_wishes(config, codec)
     gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
     stream = config.data.stream == "always" or (
         config.data.stream == "auto" and gigabytes > config.data.memory_gb

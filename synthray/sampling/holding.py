@@ -112,7 +112,9 @@ class Holding:
 
     def describe(self) -> str:
         """What is sorted out for, in words."""
-        return ", ".join(
-            f"{name} = {value.as_py()!r}" if value.is_valid else f"{name} missing"
-            for name, value in self.sorted_out.items()
-        )
+        told = []
+        for name, scalar in self.sorted_out.items():
+            value = scalar.as_py()
+            shown = repr(value) if isinstance(value, str) else value
+            told.append(f"{name} missing" if value is None else f"{name} = {shown}")
+        return ", ".join(told)

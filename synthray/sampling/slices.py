@@ -10,6 +10,8 @@ from typing import IO
 import pyarrow as pa
 
 from synthray import storage
+from synthray.data import images
+from synthray.data.csv_text import csv_text
 from synthray.data.plain_rows import plain_rows
 from synthray.errors import UsageError
 from synthray.sampling.dataset import write_parquet
@@ -20,15 +22,15 @@ def write_slice(virtual: VirtualDataset, start: int, count: int, out: str | None
     """Write rows start … start + count.
 
     Args:
-        out: a .parquet, .arrow or .jsonl file, local or s3://; None: JSON Lines on stdout.
+        out: a .parquet, .arrow, .csv or .jsonl file, local or s3://; None: JSON Lines on stdout.
 
     Raises:
-        UsageError: another ending, or a negative start or count.
+        UsageError: another ending, images as .csv, a negative start, or no rows.
     """
-    if start < 0 or count < 1:
-        raise UsageError(
-            f"rows {start} … +{count}: there are none", "--start counts from 0, --count from 1"
-        )
+    if start < 0:
+        raise UsageError(f"--start {start}: there is no such row", "rows count from 0")
+    if count < 1:
+        raise UsageError(f"--count {count}: these are no rows", "ask for 1 or more")
     if out is None:
         _json_lines(virtual, start, count, sys.stdout)
         return
@@ -44,13 +46,26 @@ def _encoded(virtual: VirtualDataset, start: int, count: int, out: str) -> memor
         with pa.ipc.new_stream(sink, virtual.arrow_schema) as writer:
             for batch in batches:
                 writer.write_table(batch)
+    elif out.endswith(".csv"):
+        _refuse_images(virtual.arrow_schema, out)
+        for index, batch in enumerate(batches):
+            sink.write(csv_text(batch, header=index == 0))
     elif out.endswith((".jsonl", ".ndjson")):
         text = io.StringIO()
         _json_lines(virtual, start, count, text)
         return text.getvalue().encode()
     else:
-        raise UsageError(f"--out {out}: unknown ending", "use .parquet, .arrow or .jsonl")
+        raise UsageError(f"--out {out}: unknown ending", "use .parquet, .arrow, .csv or .jsonl")
     return memoryview(sink.getvalue())
+
+
+def _refuse_images(schema: pa.Schema, out: str) -> None:
+    found = [field.name for field in schema if images.is_image_type(field.type)]
+    if found:
+        raise UsageError(
+            f"--out {out}: column {found[0]!r} is of images, which CSV cannot hold",
+            "use .parquet, .arrow or .jsonl",
+        )
 
 
 def _json_lines(virtual: VirtualDataset, start: int, count: int, sink: IO[str]) -> None:

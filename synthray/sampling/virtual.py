@@ -23,7 +23,7 @@ MOST_BLOCKS, MOST_BYTES = 8, 2**22
 """Blocks, and bytes of encoded rows, that are computed together: eight blocks of a table take half
 as long as one by one, and a block of images is slow by itself.
 """
-ATTEMPTS = 64
+ATTEMPTS = 256
 """Draws of a block, at most, for rows that have what is asked for."""
 
 
@@ -34,7 +34,7 @@ class VirtualDataset:
         artifact: a trained generator.
         seed: 0 … 2^63 - 1.
         where: values to hold, by column name. Conditions, and columns that the family can hold, are
-            drawn so; for others, rows are drawn until 1,024 of a block have them.
+            drawn so; for others, rows are drawn until as many as are asked for have them.
         balance: shares of values to hit, by column name (see `synthray.sampling.wishes`).
         images: PNG bytes, or uint8 tensors [height, width, channels].
         device: where the generator computes. Bytes agree among processors of one kind.
@@ -82,25 +82,33 @@ class VirtualDataset:
 
     def block(self, index: int) -> pa.Table:
         """The 1,024 rows of block ``index``."""
-        return self._part(index * BLOCK_ROWS, BLOCK_ROWS)
+        return self._part(index * BLOCK_ROWS, BLOCK_ROWS, BLOCK_ROWS)
 
-    def _part(self, start: int, length: int, dictionaries: bool = False) -> pa.Table:
-        """Some rows, computed together; their blocks are sampled whole."""
+    def _part(self, start: int, length: int, asked: int, dictionaries: bool = False) -> pa.Table:
+        """Some rows, computed together; their blocks are sampled whole.
+
+        Args:
+            asked: how many rows these are a part of, for errors.
+        """
         first, end = start // BLOCK_ROWS, start + length
-        x, cond = self._sampled(range(first, -(-end // BLOCK_ROWS)))
+        blocks = range(first, -(-end // BLOCK_ROWS))
+        if self._holding.sorted_out:
+            x, cond = self._sorted(blocks, end, asked)
+        else:
+            x, cond = sample_blocks(self._model, self._holding, self.seed, blocks)
         here = slice(start - first * BLOCK_ROWS, end - first * BLOCK_ROWS)
         x, cond = x[here], cond[here]
         return self.artifact.codec.decode(x, cond, self.images, start, self.seed, dictionaries)
 
-    def _sampled(self, blocks: range) -> tuple[Tensor, Tensor]:
-        """Encoded rows and conditions of some blocks."""
-        if not self._holding.sorted_out:
-            return sample_blocks(self._model, self._holding, self.seed, blocks)
-        parts = [self._sorted(block) for block in blocks]
+    def _sorted(self, blocks: range, end: int, asked: int) -> tuple[Tensor, Tensor]:
+        """Encoded rows and conditions of some blocks, of the last one those before row ``end``."""
+        needed = [min(end - block * BLOCK_ROWS, BLOCK_ROWS) for block in blocks]
+        parts = [self._met(block, n, asked) for block, n in zip(blocks, needed, strict=True)]
         return torch.cat([x for x, _ in parts]), torch.cat([cond for _, cond in parts])
 
-    def _sorted(self, index: int) -> tuple[Tensor, Tensor]:
-        """Those of several draws of a block that have what is asked for.
+    def _met(self, index: int, needed: int, asked: int) -> tuple[Tensor, Tensor]:
+        """The first of several draws of a block that have what is asked for. They are kept in the
+        order of the draws, so that they are the same however many are needed.
 
         Raises:
             ConditionError: too few rows have it.
@@ -116,16 +124,25 @@ class VirtualDataset:
             kept += int(met.sum())
             self.drawn += len(x)
             self.kept += int(met.sum())
-            if kept >= BLOCK_ROWS:
+            if kept >= needed:
                 whole = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-                return whole[0][:BLOCK_ROWS], whole[1][:BLOCK_ROWS]
-        raise ConditionError(
-            f"where: {kept} of {ATTEMPTS * BLOCK_ROWS:,} rows drawn have {holding.describe()}; a "
-            f"block needs {BLOCK_ROWS:,}",
-            "hold other columns, for constraints make those; or ask for what is more frequent"
-            if self.artifact.model.holds
-            else "train with those columns in data.conditions, or choose a family that holds any "
-            "column (nade); nothing has been written of this block",
+                return whole[0][:needed], whole[1][:needed]
+        raise self._too_few(index * BLOCK_ROWS, kept, needed, asked)
+
+    def _too_few(self, first: int, kept: int, needed: int, asked: int) -> ConditionError:
+        """That of the rows from ``first`` on, fewer have what is asked for than are needed."""
+        here = "" if needed == asked else f", and {_span(first, needed)} need {needed:,}"
+        there = f"{_span(first, kept)} can be had; for more, " if kept else ""
+        return ConditionError(
+            f"where: {kept} of {ATTEMPTS * BLOCK_ROWS:,} rows drawn have "
+            f"{self._holding.describe()}; {asked:,} rows were asked for{here}",
+            there
+            + (
+                "hold the columns that the constraints make these of, or what is more frequent"
+                if self.artifact.model.holds
+                else "hold what is more frequent, train with those columns in data.conditions, or "
+                "choose a family that holds any column (nade)"
+            ),
         )
 
     def batches(self, start: int, count: int, dictionaries: bool = False) -> Iterator[pa.Table]:
@@ -146,10 +163,15 @@ class VirtualDataset:
         together = BLOCK_ROWS * self._together
         while start < stop:
             length = min(together - start % together, stop - start)
-            yield self._part(start, length, dictionaries)
+            yield self._part(start, length, count, dictionaries)
             start += length
 
     def rows(self, start: int, count: int) -> pa.Table:
         """Rows start … start + count as one table."""
         tables = list(self.batches(start, count))
         return pa.concat_tables(tables) if tables else self.arrow_schema.empty_table()
+
+
+def _span(first: int, count: int) -> str:
+    """Some rows by their numbers."""
+    return f"row {first}" if count == 1 else f"rows {first} … {first + count - 1}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from synthray import models
+from synthray.config import Config
 from synthray.data.codec import Cell, Codec, Value
-from synthray.data.conditions import value_index
+from synthray.data.conditions import not_learned, value_index
+from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.schema import Kind
 from synthray.errors import ConditionError
 from synthray.sampling.holding import Balance, Holding
@@ -75,6 +77,11 @@ def holding(
     """
     wishes = _Wishes(codec, holds)
     for name, value in (where or {}).items():
+        if isinstance(value, Collection) and not isinstance(value, str):
+            raise ConditionError(
+                f"where: {name} = {value!r}: a condition takes one value",
+                f"hold one; or give several their shares: balance={{{name!r}: {{a: 0.5, b: 0.5}}}}",
+            )
         wishes.hold(name, value)
     # In one order: each draws its own numbers, and what is asked for comes in any.
     for name, shares in sorted((balance or {}).items()):
@@ -90,6 +97,16 @@ def holding(
         tuple(wishes.balances),
         wishes.sorted_out,
     )
+
+
+def check_wishes(config: Config, codec: Codec) -> None:
+    """Hold what the config asks of generated rows against a fitted codec, before anything trains.
+
+    Raises:
+        ConditionError: as `holding`.
+    """
+    asked = config.generate
+    holding(codec, models.family(config.model.name).holds, asked.where, asked.balance)
 
 
 class _Wishes:
@@ -122,30 +139,9 @@ class _Wishes:
             self.balances.append(Balance(position, (), _filled(name, given, found)))
             return
         layout = self.spec.layout
-        slots = [slot.name for slot in layout.slots] if layout is not None else []
-        if name not in self._codec.schema.names:
-            close = difflib.get_close_matches(name, self._codec.schema.names, n=1)
-            raise ConditionError(
-                f"balance: no column named {name!r}",
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"its columns: {', '.join(self._codec.schema.names)}",
-            )
-        if self._holds and name not in slots:
-            known = [slot for slot in slots if slot in self._codec.schema.names]
-            raise ConditionError(
-                f"balance: column {name!r} is not learned by itself: it is an id, of one value, or "
-                "made by a constraint",
-                f"balance one of: {', '.join(known)}",
-            )
-        if layout is None or not self._holds:
-            known = [c.name for c in self._codec.schema.conditions] + slots * self._holds
-            raise ConditionError(
-                f"balance: column {name!r} is no condition, and this family cannot hold it",
-                f"balance one of: {', '.join(known) or 'none'}; or train with {name!r} in "
-                "data.conditions, or the family nade",
-            )
-        at = slots.index(name)
+        if layout is None or not self._holds or name not in [slot.name for slot in layout.slots]:
+            raise self._not_balanced(name)
+        at = [slot.name for slot in layout.slots].index(name)
         slot = layout.slots[at]
         found = np.asarray(slot.counts, dtype=np.float64)
         if slot.hidden is not None:
@@ -165,6 +161,29 @@ class _Wishes:
 
         given = _named(name, shares, found, code_of)
         self.balances.append(Balance(None, tuple(cells), _filled(name, given, found)))
+
+    def _not_balanced(self, name: str) -> ConditionError:
+        """Why a column that is no condition gets no shares."""
+        codec, layout = self._codec, self.spec.layout
+        column = next((c for c in codec.schema if c.name == name), None)
+        if column is None or column.kind in (Kind.id, Kind.text):
+            return not_learned(codec.schema, name, "balance")
+        known = [c.name for c in codec.schema.conditions]
+        if layout is None or not self._holds:
+            others = f"balance one of its conditions: {', '.join(known)}; or " if known else ""
+            return ConditionError(
+                f"balance: column {name!r} is no condition, and this family balances conditions "
+                "alone",
+                f"{others}train with {name!r} in data.conditions, or choose the family nade",
+            )
+        maker = codec.plan.maker(name) if isinstance(codec, ConstrainedCodec) else None
+        why = "it has one value" if maker is None else f"{maker} settles it"
+        slots = {slot.name for slot in layout.slots}
+        known = [c.name for c in codec.schema if c.condition or c.name in slots]
+        return ConditionError(
+            f"balance: column {name!r} is not learned by itself: {why}",
+            f"balance one of: {', '.join(known)}",
+        )
 
     def _position(self, name: str) -> int | None:
         conditions = self._codec.schema.conditions

@@ -28,6 +28,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+CSV = "text/csv"
 PNG = "image/png"
 ZIP = "application/zip"
 
@@ -36,6 +37,7 @@ SUFFIXES = {
     PARQUET: "parquet",
     JSON: "json",
     NDJSON: "ndjson",
+    CSV: "csv",
     PNG: "png",
     ZIP: "zip",
 }
@@ -114,6 +116,7 @@ class Answer:
             PARQUET: lambda: encoders.Parquet(schema),
             JSON: lambda: encoders.JsonDocument(heading),
             NDJSON: lambda: encoders.JsonLines(),
+            CSV: lambda: encoders.Csv(),
             ZIP: lambda: encoders.ZipOfImages(columns, rows.start, rows.count),
             PNG: lambda: ContactSheet(columns[0], rows.count),
         }
@@ -121,8 +124,9 @@ class Answer:
 
 
 def media_types(model: ServedModel) -> list[str]:
-    """What the model can be served as; pictures only where there are any."""
-    return [kind for kind in SUFFIXES if model.image_columns or kind not in (PNG, ZIP)]
+    """What the model can be served as: pictures where there are any, CSV where there are none."""
+    without = (CSV,) if model.image_columns else (PNG, ZIP)
+    return [kind for kind in SUFFIXES if kind not in without]
 
 
 def row_limits(model: ServedModel, settings: ServeConfig) -> dict[str, int]:
@@ -141,8 +145,7 @@ def negotiate(request: Request, model: ServedModel) -> str:
     chosen = choose(accept, offered)
     if chosen is None:
         detail = f"no answer of type {accept!r}; this model is served as: {', '.join(offered)}"
-        if not model.image_columns:
-            detail += " (it has no images)"
+        detail += " (CSV holds no images)" if model.image_columns else " (it has no images)"
         errors = [FieldError(field="header.accept", message=detail)]
         raise Problem(406, "not-acceptable", detail, errors=errors, known=offered)
     return chosen

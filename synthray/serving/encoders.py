@@ -18,6 +18,7 @@ import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthray.data.csv_text import csv_text
 from synthray.data.plain_rows import plain_rows
 from synthray.serving.sink import Sink
 
@@ -92,6 +93,24 @@ class JsonLines:
 
     def write(self, rows: pa.Table) -> bytes:
         return b"".join(_dumps(row) + b"\n" for row in plain_rows(rows))
+
+    def end(self) -> bytes:
+        return b""
+
+
+class Csv:
+    """CSV with a header; see `csv_text`."""
+
+    def __init__(self) -> None:
+        self._header = True
+
+    def begin(self) -> bytes:
+        return b""
+
+    def write(self, rows: pa.Table) -> bytes:
+        text = csv_text(rows, self._header).to_pybytes()
+        self._header = False
+        return text
 
     def end(self) -> bytes:
         return b""

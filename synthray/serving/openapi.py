@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from synthray.serving.answers import ARROW, JSON, NDJSON, PARQUET, PNG, SUFFIXES, ZIP
+from synthray.serving.answers import ARROW, CSV, JSON, NDJSON, PARQUET, PNG, SUFFIXES, ZIP
 from synthray.serving.problems import MEDIA_TYPE, ProblemDocument
 
 _DESCRIPTIONS = {
@@ -15,6 +15,7 @@ _DESCRIPTIONS = {
     PARQUET: "Parquet, a row group for every block of 1,024 rows",
     JSON: 'one object; its "rows" are objects, images as {"bytes": base64 PNG, "path"}',
     NDJSON: "one object a line",
+    CSV: "a header, then a line a row, missing cells empty; not of models with images",
     PNG: "a contact sheet of the first image column",
     ZIP: "a PNG for every row, and labels.csv",
 }

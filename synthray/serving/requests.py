@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from synthray.data.codec import Value
+from synthray.data.schema import Kind
 from synthray.errors import ConditionError
 from synthray.rng import MAX_SEED
 from synthray.serving.models import Balance, Images, ServedModel, Where
@@ -40,7 +41,14 @@ def _digits(value: Any) -> Any:
     return value
 
 
+def _one(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise ValueError("must be one value: text, a number, true, false or null; see balance")
+    return value
+
+
 Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Held = Annotated[StrictBool | StrictInt | Finite | StrictStr | None, BeforeValidator(_one)]
 Share = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
 Shares = dict[str, dict[str, Share] | Share]
 BALANCE = (
@@ -63,7 +71,7 @@ class SampleBody(BaseModel):
         None, ge=0, le=MAX_SEED, description="none: a fresh one, told in the header SynthRay-Seed"
     )
     start: int = Field(0, ge=0, le=MAX_START, description="the first row's number")
-    where: dict[str, StrictBool | StrictInt | Finite | StrictStr | None] = Field(
+    where: dict[str, Held] = Field(
         {},
         description="values to hold, by column, null for a missing cell; GET /v1/models/{name} "
         "tells which can be held",
@@ -154,8 +162,10 @@ def _known_value(model: ServedModel, name: str, value: Value, field: str) -> Val
 def _check_column(model: ServedModel, name: str, field: str) -> None:
     known = list(model.ways)
     if name not in known:
+        ids = [column.name for column in model.schema.of_kind(Kind.id)]
+        why = f"column {name!r} is an id, and ids are made anew" if name in ids else ""
         told = f"those that can are: {', '.join(known)}" if known else "none can, of this model"
-        detail = f"no column {name!r} that can be held; {told}"
+        detail = f"{why or f'no column {name!r} that can be held'}; {told}"
         raise bad_field("unknown-condition", field, detail, known=known)
 
 

@@ -16,6 +16,8 @@ import tiny
 
 import synthray
 from synthray import frames
+from synthray.advice import advise
+from synthray.data.chunks import in_memory
 from synthray.errors import (
     ConditionError,
     ConfigError,
@@ -230,6 +232,21 @@ def test_a_named_family_of_tables_trains_as_long_as_fits_the_rows() -> None:
     small = {"encoder_widths": [8], "decoder_widths": [8], "latent_dim": 4}
     artifact = synthray.fit(table, model={"name": "tvae", "params": small})
     assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 300
+
+
+def test_a_family_that_takes_rows_in_packs_trains_by_default() -> None:
+    table = pandas.DataFrame({"a": range(60), "b": list("xyz") * 20})
+    small = {"generator_widths": [8], "critic_widths": [8], "latent_dim": 4, "pack": 7}
+    model = {"name": "ctgan", "params": small}
+    artifact = synthray.fit(table, model=model, train={"steps": 2})
+    assert artifact.card["batch_size"] == 28 and artifact.card["steps"] == 2
+    half = advise(in_memory("rows", pa.table({"a": range(9)})), together=10)
+    assert half.batch_size == 10  # which the rows do not fill, as is told
+
+
+def test_wrong_sections_are_told_before_the_source_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        synthray.fit(str(tmp_path / "none.csv"), train={"step": 4})
 
 
 def test_columns_of_types_that_no_family_learns_are_left_out() -> None:

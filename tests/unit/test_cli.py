@@ -46,7 +46,8 @@ SURFACE = {
     "evaluate": "CONFIG KEY=VALUE --address --holdout --json --real --report --synthetic",
     "doctor": "TARGET",
     "generate": (
-        "CONFIG KEY=VALUE --address --artifact --json --out --rows --seed --where --workers"
+        "CONFIG KEY=VALUE --address --artifact --balance --json --out --rows --seed --where "
+        "--workers"
     ),
     "init": "SOURCE --force --no-force -o",
     "jobs list": "--address --json",
@@ -298,6 +299,23 @@ def test_init_writes_every_column_of_a_table_to_be_corrected_in_place(run, tmp_p
     assert infer_table_schema(settled, made.data.schema_) == found
 
 
+@pytest.mark.parametrize(
+    ("rows", "told", "after"),
+    [
+        (1, "one row is too few to learn from", "more rows\n"),
+        (19, "19 rows are too few to judge by", "synthray train "),
+        (20, "20 rows of 2 columns", "synthray run "),
+    ],
+)
+def test_init_says_which_command_takes_so_few_rows(
+    run, tmp_path: Path, rows: int, told: str, after: str
+) -> None:
+    lines = [f"{n / 7:.3f},{'ab'[n % 2]}" for n in range(rows)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    code, _, err = run("init", tmp_path / "t.csv", "-o", tmp_path / "c.yaml")
+    assert code == 0 and told in err and f"next: {after}" in err
+
+
 def test_names_found_in_the_data_cannot_become_config(run, tmp_path: Path) -> None:
     name = "label\nseed: 7 #"
     cells = tiny.struct([tiny.png(tiny.noise(8, 8))] * 2)
@@ -377,14 +395,15 @@ def test_rows_in_a_file_are_those_of_the_artifact(
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--count", 0], 2, "--count from 1"),
-        (["--start", -1], 2, "--start counts from 0"),
+        (["--count", 0], 2, "--count 0: these are no rows"),
+        (["--start", -1], 2, "--start -1: there is no such row\n  → rows count from 0"),
         (["--start", 2**63, "--count", 1], 2, "out of range"),
         (["--seed", -1], 2, "seed: -1 is out of range"),
         (["--where", "label=7x"], 2, "known values: 0, 1, 2"),
         (["--where", "size=3"], 2, "its conditions: label"),
         (["--where", "label"], 2, "not col=value"),
-        (["--out", "slice.csv"], 2, "use .parquet, .arrow or .jsonl"),
+        (["--out", "slice.xlsx"], 2, "use .parquet, .arrow, .csv or .jsonl"),
+        (["--out", "slice.csv"], 2, "column 'image' is of images, which CSV cannot hold"),
     ],
 )
 def test_rows_that_cannot_be_are_told(

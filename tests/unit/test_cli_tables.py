@@ -7,9 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from people import save_people
+from pyarrow import csv
 
 from synthray import config as configs
 from synthray.artifact import Artifact
@@ -49,6 +51,17 @@ def test_every_kind_of_cell_has_a_form_in_json(run: Any, uri: str) -> None:
         assert (found["city"], found["plan"]) == (row["city"], row["plan"])
 
 
+def test_rows_as_csv(run: Any, uri: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    assert run("rows", "--artifact", uri, "--count", 1100, "--out", path) == (0, "", "")
+    expected = VirtualDataset(Artifact.load(uri)).rows(0, 1100)
+    kinds = {field.name: field.type for field in expected.schema} | {"plan": pa.string()}
+    options = csv.ConvertOptions(
+        column_types=kinds, strings_can_be_null=True, quoted_strings_can_be_null=False
+    )
+    assert csv.read_csv(path, convert_options=options).to_pylist() == expected.to_pylist()
+
+
 def test_rows_are_balanced(run: Any, uri: str, tmp_path: Path) -> None:
     path, words = tmp_path / "rows.parquet", ("--count", 1024, "--seed", 3)
     balance = ("--balance", "sex={F: 1.0}", "--balance", "member=0")
@@ -80,6 +93,7 @@ def test_shares_that_are_none_are_told(run: Any, uri: str, balance: str, told: s
         ("born=1.2.2020", "where: born = '1.2.2020' is no value of type date32"),
         ("signed=2020-02-01", "give a date of the format %d.%m.%Y"),
         ("member=maybe", "known values: False, True"),
+        ("age=>40", "a condition takes no comparison"),
         ("id=P-00001", "ids are made anew"),
         ("agee=40", "its columns: age, "),
     ],
@@ -91,7 +105,10 @@ def test_what_cannot_be_held_is_told(run: Any, uri: str, where: str, told: str) 
 
 def test_generation_without_a_config_holds_and_balances(uri: str, tmp_path: Path) -> None:
     overrides = ["generate.balance={sex: {M: 0.9}, city: {Rom: 0.5}}"]
-    config = _adhoc(uri, 2000, str(tmp_path), 3, ["age=40"], None, None, overrides)
+    config = _adhoc(uri, 2000, str(tmp_path), 3, ["age=40"], [], None, None, overrides)
+    words = ["sex={M: 0.9}", "city={Rom: 0.5}"]
+    same = _adhoc(uri, 2000, str(tmp_path), 3, ["age=40"], words, None, None, [])
+    assert same.generate == config.generate
     plan = Plan.of("d", config.generate)
     virtual = VirtualDataset(Artifact.load(uri), plan.seed, plan.where, balance=plan.balance)
     rows = virtual.rows(0, 2000)

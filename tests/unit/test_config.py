@@ -88,7 +88,12 @@ def test_an_unknown_key_gets_the_nearest_or_all_known_ones(override: str, hint: 
         ("generate.shard_rows=5000", "generate.shard_rows: must be a multiple of 1024; 4096 is"),
         ("generate.shard_rows=0", "generate.shard_rows: should be greater than or equal to 1"),
         ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
-        ("generate.where={label: [1]}", "generate.where.label: must be text, a number, true"),
+        ("generate.where={label: [1]}", "missing cell; a condition takes one value"),
+        ("generate.balance={a: {40: x}}", "generate.balance.a: the share of '40' must be a num"),
+        ("generate.balance={a: {40: true}}", "the share of '40' must be a number"),
+        ("generate.balance={a: {~: 1}}", "balance.a: the value None must be text, a number"),
+        ("generate.balance={a: {true: 1, 'True': 0}}", "the value 'True' has two shares"),
+        ("generate.balance={a: half}", "generate.balance.a: must be a share such as 0.5, or sha"),
         ("generate.where=label", "generate.where: must be a section with keys of its own"),
         ("cluster.workers=257", "train.batch_size: 256 rows are fewer than cluster.workers = 257"),
         ("cluster.min_workers=2", "cluster.min_workers: 2 exceeds cluster.workers = 1"),
@@ -99,6 +104,12 @@ def test_a_wrong_value_is_named_with_what_it_must_be(override: str, words: str) 
     message = complaint(override)
     assert message.startswith("run.yaml: 1 problem\n")
     assert words in message
+
+
+def test_shares_are_of_values_of_any_kind() -> None:
+    balance = "generate.balance={age: {40: 0.5, 41.0: 0.1, 1.5: 0.1}, member: {true: 1}, sex: 0.5}"
+    shares = {"age": {"40": 0.5, "41": 0.1, "1.5": 0.1}, "member": {"True": 1}, "sex": 0.5}
+    assert parse(MINIMAL, [balance]).generate.balance == shares
 
 
 def test_missing_keys_are_told_together() -> None:

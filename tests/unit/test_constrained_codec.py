@@ -17,6 +17,7 @@ import pytest
 import tiny
 import torch
 
+from synthray import config as configs
 from synthray.artifact import Artifact
 from synthray.config import DataConfig, GenerateConfig
 from synthray.data.constrained_codec import ConstrainedCodec
@@ -244,6 +245,35 @@ def test_a_source_is_opened_with_its_constraints(tmp_path: Path) -> None:
     pictures = tiny.class_folders(tmp_path / "pictures")
     with pytest.raises(SchemaError, match=r"data\.constraints: images have no constraints"):
         open_data(config.model_copy(update={"source": str(pictures)}), "bins")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            {"constraints": [{"less": ["bonus", "bse"]}]},
+            "data.constraints.0: no column named 'bse'",
+        ),
+        ({"constraints": [{"range": {"column": "x", "min": 0}}]}, "data.constraints.0: .*'x'"),
+        ({"constraints": [{"combinations": ["a", "b"]}]}, "data.constraints.0: .*'a'"),
+        ({"constraints": [{"sum": {"total": "base", "parts": ["a", "b"]}}]}, "'a'"),
+        ({"constraints": [{"unique": ["y"]}]}, "data.constraints.0: no column named 'y'"),
+        ({"constraints": [{"pattern": {"column": "z", "regex": "a"}}]}, "'z'"),
+        ({"conditions": ["bse"]}, "data.conditions: no column named 'bse'"),
+        ({"schema": {"bse": {"kind": "id"}}}, "data.schema: no column named 'bse'"),
+    ],
+)
+def test_a_column_that_is_none_is_told_before_the_rows_are_read(
+    tmp_path: Path, data: dict[str, Any], told: str
+) -> None:
+    pq.write_table(customers(20), tmp_path / "rows.parquet")
+    tree = {"data": {"source": str(tmp_path), **data}, "output": "o"}
+
+    def read(*_: Any) -> Any:
+        raise AssertionError("the rows were read")
+
+    with pytest.raises(SchemaError, match=told):
+        open_data(configs.parse(tree).data, "bins", read)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -12,6 +12,7 @@ import pytest
 
 import synthray
 from synthray.errors import ConditionError
+from synthray.sampling import virtual as virtual_module
 from synthray.sampling.virtual import VirtualDataset
 
 QUICK: dict[str, Any] = {"train": {"steps": 150, "batch_size": 128, "eval_every": 150}}
@@ -119,7 +120,10 @@ def test_text_that_reads_as_a_value_is_taken_as_it(
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"wage": 3}, r"'wage' is not one that was learned.*its columns: income, city"),
+        ({"wage": 3}, r"no column named 'wage' is learned.*its columns: income, city"),
+        ({"incme": 3}, r"no column named 'incme' is learned.*did you mean 'income'\?"),
+        ({"age": [20, 50]}, r"age = \[20, 50\]: a condition takes one value.*balance="),
+        ({"age": ">40"}, r"age = '>40' is no value of type int32.*takes no comparison"),
         ({"city": "Rome"}, r"city = 'Rome' is not in the training data.*Bern, Uri"),
         ({"age": 7}, r"age = 7 is not among what the column holds; near is 18"),
         ({"age": "old"}, r"age = 'old' is no value of type int32"),
@@ -176,16 +180,44 @@ def test_rows_are_sorted_out_where_the_family_holds_nothing(unheld: synthray.Art
     rows = virtual.rows(0, 1500)
     assert rows["city"].unique().to_pylist() == ["Uri"]
     assert rows["income"].unique().to_pylist() == [">50K"]
-    assert virtual.kept >= 2048 and 0.05 < virtual.kept / virtual.drawn < 0.6
+    assert virtual.kept >= 1500 and 0.05 < virtual.kept / virtual.drawn < 0.6
     assert virtual.sorting == "city = 'Uri'"
     again = VirtualDataset(unheld, 2, {"income": ">50K", "city": "Uri"})
     assert again.rows(1200, 100).equals(rows.slice(1200, 100))
 
 
-def test_what_hardly_ever_comes_is_told(unheld: synthray.Artifact) -> None:
-    with pytest.raises(ConditionError, match=r"(?s)of 65,536 rows drawn have pay = 50.01.*nade"):
+def test_no_more_are_drawn_than_are_asked_for(
+    unheld: synthray.Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"income": ">50K", "age": 50}
+    whole = VirtualDataset(unheld, 2, where).rows(0, 1500)
+    few = VirtualDataset(unheld, 2, where)
+    assert few.rows(1020, 10).equals(whole.slice(1020, 10))
+    one = VirtualDataset(unheld, 2, where)
+    assert one.rows(0, 1).equals(whole.slice(0, 1))
+    assert one.drawn == 1024 < few.drawn
+    assert one.kept >= 1 and one.acceptance == pytest.approx(few.acceptance, rel=0.5)
+    # A draw has enough for a few rows, and too few for a block.
+    monkeypatch.setattr(virtual_module, "ATTEMPTS", 1)
+    assert VirtualDataset(unheld, 2, where).rows(0, 1).equals(whole.slice(0, 1))
+    told = (
+        rf"{one.kept} of 1,024 rows drawn have age = 50; 2,000 rows were asked for, and rows 0 … "
+        rf"1023 need 1,024\n.*rows 0 … {one.kept - 1} can be had"
+    )
+    with pytest.raises(ConditionError, match=told):
+        VirtualDataset(unheld, 2, where).rows(0, 2000)
+
+
+def test_what_hardly_ever_comes_is_told(
+    unheld: synthray.Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_module, "ATTEMPTS", 4)
+    told = r"(?s)of 4,096 rows drawn have pay = 50.01; 10 rows were asked for\n.*nade"
+    with pytest.raises(ConditionError, match=told):
         unheld.sample(10, where={"pay": 50.01})
-    with pytest.raises(ConditionError, match="cannot hold it"):
+    with pytest.raises(
+        ConditionError, match=r"balances conditions alone\n.*conditions: income; or"
+    ):
         unheld.sample(10, balance={"city": {"Uri": 0.5}})
 
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from serving_fake import PICTURES, SIDE, TABLE, FakeRows, Watch, app_of, call
 
+from synthray.data.csv_text import csv_text
 from synthray.data.plain_rows import plain_rows
 from synthray.serving.sheet import GAP
 
@@ -86,6 +87,48 @@ def test_json_has_no_nan_and_iso_times() -> None:
     rows = json.loads(text, parse_constant=pytest.fail)["rows"]
     assert rows[3]["amount"] is None
     assert rows[0]["day"].startswith("1970-01-")
+
+
+@pytest.mark.parametrize("count", [9, 1500])
+def test_csv_holds_the_rows_with_missing_cells_empty(count: int) -> None:
+    response = get("people", f"start=1020&count={count}&seed=3", "text/csv")
+    assert response.headers["content-type"].startswith("text/csv")
+    assert response.headers["content-disposition"].endswith('.csv"')
+    lines = list(csv.reader(io.StringIO(response.content.decode())))
+    expected = list(plain_rows(FakeRows(TABLE, 3, {}, "png").rows(1020, count)))
+    assert lines[0] == list(expected[0]) and len(lines) == count + 1
+    for line, row in zip(lines[1:], expected, strict=True):
+        assert line[0] == "" if row["amount"] is None else float(line[0]) == row["amount"]
+        assert line[1:3] == [str(row["member"]).lower(), row["city"]]
+    assert lines[8][0] == ""  # NaN, of row 1027
+
+
+def test_images_have_no_csv() -> None:
+    url = "/v1/models/digits/rows?count=3"
+    response = call(app_of(), "GET", url, headers={"Accept": "text/csv"})
+    assert response.status_code == 406 and "CSV holds no images" in response.json()["detail"]
+
+
+def test_awkward_values_become_csv() -> None:
+    table = pa.table(
+        {
+            "text": pa.array(["a", "", None, 'x"\n'], pa.string_view()),
+            "dictionary": pa.array(["a", None, "b", "a"]).dictionary_encode(),
+            "half": pa.array([1.5, None, float("nan"), 0], pa.float16()),
+            "decimal": pa.array([1, 2, None, 3], pa.decimal128(5, 2)),
+            "seen": pa.array([0, None, 1, 2], pa.timestamp("s", "UTC")),
+        }
+    )
+    text = csv_text(table, header=False).to_pybytes().decode()
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["a", "a", "1.5", "1.00", "1970-01-01 00:00:00Z"],
+        ["", "", "", "2.00", ""],
+        ["", "b", "", "", "1970-01-01 00:00:01Z"],
+        ['x"\n', "a", "0", "3.00", "1970-01-01 00:00:02Z"],
+    ]
+    # Empty text is told from a missing cell.
+    assert text.splitlines()[1].startswith('"",')
+    assert text.splitlines()[2].startswith(',"b"')
 
 
 def test_awkward_values_become_json() -> None:

@@ -123,6 +123,20 @@ def test_what_too_few_rows_have_is_a_problem(app: Any, monkeypatch: pytest.Monke
     assert "rows drawn have" in response.json()["detail"]
 
 
+def test_a_few_rows_are_had_where_a_block_is_not(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, where = "/v1/models/tvae/rows", ["member=true", "sex=F"]
+    expected = table(get(app, url, where=where))
+    monkeypatch.setattr(virtual_module, "ATTEMPTS", 1)
+    assert table(get(app, url, where=where)).equals(expected)
+    told = get(app, url, count=1024, where=where).json()["detail"]
+    assert "1,024 rows were asked for" in told
+
+
+def test_why_an_id_is_not_held_is_told(app: Any) -> None:
+    response = call(app, "POST", SAMPLE, json={"rows": 1, "where": {"id": "P-1"}})
+    assert "column 'id' is an id, and ids are made anew" in response.json()["detail"]
+
+
 def test_a_model_tells_what_can_be_held(app: Any) -> None:
     told = call(app, "GET", "/v1/models/nade").json()["where"]
     assert told["sex"] == "condition" and told["age"] == told["born"] == "held"
@@ -134,6 +148,7 @@ def test_a_model_tells_what_can_be_held(app: Any) -> None:
     ("body", "kind", "field"),
     [
         ({"where": {"id": "P-1"}}, "unknown-condition", "body.where.id"),
+        ({"where": {"age": [1, 2]}}, "invalid-request", "body.where.age"),
         ({"where": {"age": 400}}, "unknown-value", "body.where.age"),
         ({"where": {"age": True}}, "unknown-value", "body.where.age"),
         ({"where": {"weight": "nan"}}, "unknown-value", "body.where.weight"),

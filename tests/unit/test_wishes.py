@@ -10,16 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from people import SMALL, save_people
+from people import SMALL, people_codec, save_people
 from tiny import codec, save_artifact
 
+from synthray import config as configs
 from synthray.artifact import Artifact
-from synthray.config.constraints import Addition, Sum
+from synthray.config.constraints import Addition, Combinations, Less, Sum
 from synthray.data.constrained_codec import ConstrainedCodec
 from synthray.data.schema import Column, Kind, Schema
+from synthray.data.table_codec import TableCodec
 from synthray.errors import ConditionError
 from synthray.sampling.virtual import VirtualDataset
-from synthray.sampling.wishes import settled, ways
+from synthray.sampling.wishes import check_wishes, holding, settled, ways
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,6 +104,73 @@ def _zeros(artifact: Artifact) -> Any:
 def test_what_cannot_be_is_told(artifact: Artifact, name: str, value: Any) -> None:
     with pytest.raises(ConditionError, match=f"where: .*{name}"):
         settled(artifact.codec, name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "example"),
+    [
+        ("seen", "2020-03-01", "such as 2020-03-01 00:00:00.000000Z"),
+        ("seen", "soon", "such as 2020-03-01 08:00:00.000000Z"),
+        ("joined", "soon", "such as 2020-03-01 08:00:00;"),
+        ("seen", "299999-01-01", "such as 2020-03-01 08:00:00.000000Z"),
+        ("born", "soon", "such as 2020-03-01;"),
+    ],
+)
+def test_an_example_shows_how_a_column_has_its_dates(
+    artifact: Artifact, name: str, value: str, example: str
+) -> None:
+    with pytest.raises(ConditionError, match=example):
+        settled(artifact.codec, name, value)
+
+
+def test_constraints_are_told_by_the_names_of_the_source(tmp_path: Path) -> None:
+    constraints = (
+        Combinations(combinations=("city", "plan")),
+        Less(less=("joined", "2040-01-01")),
+    )
+    artifact = save_people(str(tmp_path), "sex", constraints=constraints)
+    learned = "its columns: age, paid, weight, sex, city, plan, member, born, joined, seen, signed"
+    for asked in ("where", "balance"):
+        for name, told in (
+            ("id", "column 'id' is an id, and ids are made anew"),
+            ("mail", "no column named 'mail' is learned"),
+        ):
+            with pytest.raises(ConditionError) as caught:
+                VirtualDataset(artifact, **{asked: {name: 0.5}})
+            assert (caught.value.what, caught.value.remedy) == (f"{asked}: {told}", learned)
+    with pytest.raises(ConditionError) as caught:
+        VirtualDataset(artifact, balance={"city": {"Rom": 0.5}})
+    assert "data.constraints.0 (combinations of city, plan) settles it" in caught.value.what
+    assert caught.value.remedy == (
+        "balance one of: age, paid, weight, sex, member, born, joined, seen, signed"
+    )
+
+
+def test_a_column_of_one_value_has_no_shares() -> None:
+    rows = pa.table({"a": ["x", "y"] * 20, "b": ["z"] * 40})
+    columns = tuple(Column(name=n, kind=Kind.categorical) for n in rows.schema.names)
+    made = TableCodec(Schema(columns=columns))
+    made.fit([made.partial(rows)])
+    with pytest.raises(ConditionError, match=r"by itself: it has one value\n.*one of: a$"):
+        holding(made, True, balance={"b": {"z": 0.5}})
+    with pytest.raises(ConditionError, match=r"conditions alone\n  → train with 'a' in"):
+        holding(made, False, balance={"a": {"x": 0.5}})
+
+
+@pytest.mark.parametrize(
+    "generate",
+    [
+        {"balance": {"city": {"Rom": 0.5}}},
+        {"balance": {"age": {"400": 0.5}}},
+        {"where": {"age": "old"}},
+    ],
+)
+def test_a_config_whose_wishes_cannot_be_met_is_refused(generate: dict[str, Any]) -> None:
+    made = people_codec(constraints=(Combinations(combinations=("city", "plan")),))
+    tree = {"data": {"source": "x"}, "output": "o", "model": {"name": "nade"}}
+    check_wishes(configs.parse(tree | {"generate": {"balance": {"age": {40: 0.5}}}}), made)
+    with pytest.raises(ConditionError, match=r"city|age"):
+        check_wishes(configs.parse(tree | {"generate": generate}), made)
 
 
 def test_held_values_hold_in_every_row(artifact: Artifact) -> None:

@@ -173,6 +173,12 @@ class Plan:
         ]
         self.schema = Schema(columns=tuple(columns))
 
+    def maker(self, name: str) -> str | None:
+        """The constraint that makes a column of what the model learns; None of the others."""
+        if name in self.alike:
+            return None
+        return next((s.key for s in self.steps if name in {c.name for c in s.restores}), None)
+
     def categories(self, name: str) -> tuple[Any, ...] | None:
         """The values of a column that comes in combinations, ascending; None of others."""
         for step in self.steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import datetime
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -30,8 +30,46 @@ from synthray.data.constraints.rules import (
     Summed,
 )
 from synthray.data.constraints.sums import Total
-from synthray.data.schema import Column, Kind, Schema
+from synthray.data.schema import Column, Kind, Schema, no_column
 from synthray.errors import SchemaError
+
+
+def check_names(constraints: Sequence[Constraint], names: Sequence[str]) -> None:
+    """Tell a column that is none before all rows are looked at.
+
+    Args:
+        names: of the source's columns.
+
+    Raises:
+        SchemaError: a constraint names a column that is none.
+    """
+    for index, constraint in enumerate(constraints):
+        for name in _named(constraint):
+            if name not in names:
+                raise no_column(f"data.constraints.{index}", name, names)
+
+
+def _named(constraint: Constraint) -> Sequence[str]:
+    """The columns that a constraint names for certain."""
+    if isinstance(constraint, Combinations):
+        return constraint.combinations
+    if isinstance(constraint, Less):
+        return [i for i in constraint.less if isinstance(i, str) and not _is_date(i)]
+    if isinstance(constraint, Between):
+        return [constraint.range.column]
+    if isinstance(constraint, Pattern):
+        return [constraint.pattern.column]
+    if isinstance(constraint, Sum):
+        return [constraint.sum.total, *constraint.sum.parts]
+    return constraint.unique
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Reading:
@@ -77,12 +115,7 @@ class Reading:
     def _column(self, place: str, name: str) -> Column:
         if name in self.schema.names:
             return self.schema[name]
-        close = difflib.get_close_matches(name, self.schema.names, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise SchemaError(
-            f"{place}: no column named {name!r}",
-            f"{hint}the columns are: {', '.join(self.schema.names)}",
-        )
+        raise no_column(place, name, self.schema.names)
 
     def _combinations(self, place: str, given: Combinations) -> None:
         text = f"combinations of {', '.join(given.combinations)}"
