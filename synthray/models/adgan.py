@@ -5,8 +5,8 @@ first, so that step 0 is the base; the light affine domain of StyleDomain (Alano
 2212.10229). The critic goes on from the base's, its lower layers frozen (Mo et al. 2020, FreezeD,
 2002.10964). Learning rates stay what they are to the end, and the critic learns slowly: with few
 rows a critic that learns faster, or rates that fall, overfit (docs/experiments.md). Where there are
-but FEW rows, the critic waits for a share of the training, and the generator seeks each of them
-(`seeking`): alone, the critic lets it fall for one row after the other.
+but FEW rows, the critic waits for half of the training, and the generator seeks each of them
+(`seeking`): with a critic from the start it falls for one row after the other.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AdGANConfig(AdversarialConfig):
         0.5, ge=0, le=1, description="share of the critic's layers that is frozen"
     )
     seek: float = Field(
-        0.6, ge=0, lt=1, description=f"share of the training that seeks each row, of {FEW} or fewer"
+        0.5, ge=0, lt=1, description=f"share of the training that seeks each row, of {FEW} or fewer"
     )
     seeker: OptimizerConfig = Field(
         OptimizerConfig(lr=3e-2, beta1=0.0, beta2=0.99), description="of the generator, seeking"
@@ -139,7 +139,7 @@ class AdaptedCritic(nn.Module):
 
 class AdGAN(AdversarialModel):
     Config = AdGANConfig
-    forgetting = 7  # the start is a good generator already, and few rows make steps wander
+    forgetting = 7  # few rows make steps wander
     config: AdGANConfig
 
     def __init__(self, config: AdGANConfig, spec: DataSpec) -> None:
@@ -185,17 +185,14 @@ class AdGAN(AdversarialModel):
         config = self.config
         if config.seek == 0 or self.spec.rows > FEW:
             return super().phases()
-        return (Phase("seek", ("generator",), config.seeker, until=config.seek),) + tuple(
-            replace(phase, since=config.seek) for phase in super().phases()
-        )
+        game = [replace(phase, since=config.seek) for phase in super().phases()]
+        return (Phase("seek", ("generator",), config.seeker, until=config.seek), *game)
 
     def loss(self, phase: str, batch: Batch, rng: BatchRandom) -> Loss:
         if phase != "seek":
             return super().loss(phase, batch, rng)
         config = self.config
-        total = seeking_loss(
-            self.generator, config.latent_dim, self.real(batch), batch.cond, rng
-        )
+        total = seeking_loss(self.generator, config.latent_dim, self.real(batch), batch.cond, rng)
         return Loss(total, {"loss_seeking": total})
 
     def drawn(self, phase: str, batch: Batch, rng: BatchRandom) -> Tensor:

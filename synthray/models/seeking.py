@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthray.rng import BatchRandom
 
-CANDIDATES = 6
+CANDIDATES = 3
 """What is drawn for each row of a batch; every row looks among those of all others too."""
 
 

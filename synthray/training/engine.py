@@ -61,9 +61,10 @@ class Engine:
                     check_rows(self.model, phase, self._moved(phase))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move every phase whose time it is once; returns the terms of the losses, averaged over all workers.
+        """Move once every phase whose time it is.
 
-        With differential privacy, terms of real rows are not among them.
+        Returns the terms of the losses, averaged over all workers. With differential privacy, terms
+        of real rows are not among them.
         """
         self._settle()
         self.model.train()
