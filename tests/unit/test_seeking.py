@@ -17,7 +17,7 @@ from synthray.adapting import adapting, adopt_base, with_conditions
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
-from synthray.models.adgan import FEW, AdGAN
+from synthray.models.adgan import FEW
 from synthray.models.seeking import CANDIDATES, seeking_loss
 from synthray.rng import BatchRandom, Rows
 from synthray.training.checkpoint import CheckpointStore
@@ -64,16 +64,6 @@ def run(source: Path, base: str, output: Path, stop_at: int | None = None) -> En
     return engine
 
 
-def moved(engine: Engine, base: str) -> dict[str, bool]:
-    """Whether each network is not what it was at step 0."""
-    model = engine.model
-    assert isinstance(model, AdGAN)
-    was = synthray.load(base)  # fails early if the base is gone
-    assert was is not None
-    fresh = {phase: bool(engine.optimizers[phase].state) for phase in engine.optimizers}
-    return fresh
-
-
 class Lines(nn.Module):
     """Draws what z says, and 100 more where the condition is 1."""
 
@@ -105,3 +95,32 @@ def test_all_workers_seek_among_the_same_candidates() -> None:
 
     parts = [loss(Rows.share(4, rank, 2)) for rank in range(2)]
     torch.testing.assert_close(torch.stack(parts).mean(), loss(Rows.all(4)))
+
+
+def phases_taken(engine: Engine) -> dict[str, bool]:
+    """Which phases have moved anything."""
+    return {name: bool(optimizer.state) for name, optimizer in engine.optimizers.items()}
+
+
+def test_few_rows_are_sought_before_the_critic_moves(base: str, tmp_path: Path) -> None:
+    source = images(tmp_path / "rows", 12)
+    early = run(source, base, tmp_path / "early", stop_at=3)
+    assert phases_taken(early) == {"seek": True, "critic": False, "generator": False}
+    assert phases_taken(run(source, base, tmp_path / "whole")) == dict.fromkeys(
+        phases_taken(early), True
+    )
+
+
+def test_more_rows_are_not_sought(base: str, tmp_path: Path) -> None:
+    engine = run(images(tmp_path / "rows", FEW + 2), base, tmp_path / "out", stop_at=1)
+    assert phases_taken(engine) == {"critic": True, "generator": True}
+
+
+@pytest.mark.parametrize("stop_at", [2, 4])
+def test_seeking_that_resumes_is_bit_identical(base: str, tmp_path: Path, stop_at: int) -> None:
+    source = images(tmp_path / "rows", 12)
+    whole = run(source, base, tmp_path / "whole").state()
+    run(source, base, tmp_path / "parts", stop_at=stop_at)
+    parts = run(source, base, tmp_path / "parts").state()
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
