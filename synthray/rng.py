@@ -115,6 +115,11 @@ class BatchRandom:
         size = (self.rows.total, *shape)
         return self._cut(self._generator.standard_normal(size, dtype=np.float32))
 
+    def shared_normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal float32, [*shape]: the same for all workers."""
+        drawn = self._generator.standard_normal(shape, dtype=np.float32)
+        return torch.from_numpy(drawn).to(self.device)
+
     def uniform(self, *shape: int) -> torch.Tensor:
         """Uniform float32 in [0, 1), [rows, *shape]."""
         size = (self.rows.total, *shape)

@@ -4,11 +4,11 @@
     python -m benchmarks.stability.adapting out/data/mnist --plot docs/images/adapting.png
 
 Both start from the same generator and critic and see the same 10, 100 or 1,000 rows. AD-GAN is what
-`synthray adapt` trains by default, for STEPS steps, without a look at the test rows: what it has
-at the end counts, and all its time. Fine-tuning trains every weight with the base's loss, at those
-rates of RATES that turn out best (the best of a search, docs/experiments.md), and is judged at
-CHECKPOINTS: its best one counts, as told by the test rows themselves, which favours it. Costs are
-processor seconds of training steps, of one thread, without the evaluations:
+`synthray adapt` trains by default, for STEPS steps (chosen on other seeds), without a look at the
+test rows: what it has at the end counts, and all its time. Fine-tuning trains every weight with the
+base's loss, at those rates of RATES that turn out best (the best of a search, docs/experiments.md),
+and is judged at CHECKPOINTS: its best one counts, as told by the test rows themselves, which
+favours it. Costs are processor seconds of training steps, of one thread, without the evaluations:
 
     seconds  AD-GAN: all its steps; fine-tuning: until its best checkpoint
     match    fine-tuning, until it is first as good as AD-GAN at its end; where it never is, all
@@ -42,7 +42,7 @@ from synthray.adapting import WHOLE_RATE, rate
 from synthray.models.adgan import AdGANConfig
 
 SHOTS = (10, 100, 1_000)
-STEPS = 500
+STEPS = {10: 400, 100: 500, 1_000: 500}
 ADAM = {"beta1": 0.0, "beta2": 0.99, "schedule": "constant"}
 RATES = {
     f"{generator:g}/{critic:g}": {
@@ -54,7 +54,7 @@ RATES = {
 CHECKPOINTS = (200, 400, 600, 800, 1_000, 1_200)
 BASES = 1
 """Trained bases: seed s starts from number s modulo this. The seed moves rows, deltas and noise."""
-VERSION, ADAPTER_VERSION = 1, 1
+VERSION, ADAPTER_VERSION = 1, 2
 """To be raised when the code changes what comes out: of everything, of adapting alone."""
 METHODS = ("base", "adapted", *RATES, "real")
 """Those of fine-tuning go by their learning rates, generator / critic."""
@@ -68,9 +68,9 @@ def settings(method: str, shots: int) -> str:
     how: list[Any] = [VERSION, transfer.BATCH, transfer.PRECISION, CHECKPOINTS, RATES.get(method)]
     if method == "adapted":
         fields = AdGANConfig.model_fields
-        chosen = ("rank", "budget", "freeze", "generator", "critic")
+        chosen = ("rank", "budget", "freeze", "generator", "critic", "seek", "seeker")
         defaults = {name: str(fields[name].default) for name in chosen}
-        how += [ADAPTER_VERSION, STEPS, defaults]
+        how += [ADAPTER_VERSION, STEPS[shots], defaults]
         if shots < WHOLE_RATE:
             how.append(rate(shots))
     tree = {"real": [judged], "base": [judged, base]}.get(method, [judged, base, how])
@@ -91,7 +91,7 @@ def measure(
         steps = max(CHECKPOINTS)
         engine = fine_tuned(codec, base, seed, steps, batch, **RATES[method])
     else:
-        steps = STEPS
+        steps = STEPS[shots]
         engine = adapter(codec, base, seed, steps, batch)
     images = drawn(engine)
     if method == "base":

@@ -4,11 +4,14 @@ Deltas on the generator's affine parts, its middle block and its output layer (`
 first, so that step 0 is the base; the light affine domain of StyleDomain (Alanov et al. 2022,
 2212.10229). The critic goes on from the base's, its lower layers frozen (Mo et al. 2020, FreezeD,
 2002.10964). Learning rates stay what they are to the end, and the critic learns slowly: with few
-rows a critic that learns faster, or rates that fall, overfit (docs/experiments.md).
+rows a critic that learns faster, or rates that fall, overfit (docs/experiments.md). Where there are
+but FEW rows, the critic waits for half of the training, and the generator seeks each of them
+(`seeking`): with a critic from the start it falls for one row after the other.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -19,9 +22,13 @@ from synthray.config import ModelConfig, Strict
 from synthray.data.codec import DataSpec
 from synthray.errors import ArtifactError, ConfigError
 from synthray.models.adversarial import AdversarialConfig, AdversarialModel
-from synthray.models.base import Batch, OptimizerConfig, one_hot
+from synthray.models.base import Batch, Loss, OptimizerConfig, Phase, one_hot
 from synthray.models.deltas import LAYERS, adapt
+from synthray.models.seeking import seeking_loss
 from synthray.rng import BatchRandom
+
+FEW = 32
+"""Rows up to which the training begins by seeking each of them."""
 
 
 class BaseConfig(Strict):
@@ -46,6 +53,12 @@ class AdGANConfig(AdversarialConfig):
     )
     freeze: float = Field(
         0.5, ge=0, le=1, description="share of the critic's layers that is frozen"
+    )
+    seek: float = Field(
+        0.5, ge=0, lt=1, description=f"share of the training that seeks each row, of {FEW} or fewer"
+    )
+    seeker: OptimizerConfig = Field(
+        OptimizerConfig(lr=3e-2, beta1=0.0, beta2=0.99), description="of the generator, seeking"
     )
     generator: OptimizerConfig = OptimizerConfig(lr=2e-2, beta1=0.0, beta2=0.99)
     critic: OptimizerConfig = OptimizerConfig(lr=3e-4, beta1=0.0, beta2=0.99)
@@ -126,7 +139,7 @@ class AdaptedCritic(nn.Module):
 
 class AdGAN(AdversarialModel):
     Config = AdGANConfig
-    forgetting = 4  # the start is a good generator already, and few rows make steps wander
+    forgetting = 7  # few rows make steps wander
     config: AdGANConfig
 
     def __init__(self, config: AdGANConfig, spec: DataSpec) -> None:
@@ -167,6 +180,20 @@ class AdGAN(AdversarialModel):
 
     def build_critic(self) -> nn.Module:
         return AdaptedCritic(self._base_model().critic, self.config, self.spec)
+
+    def phases(self) -> tuple[Phase, ...]:
+        config = self.config
+        if config.seek == 0 or self.spec.rows > FEW:
+            return super().phases()
+        game = [replace(phase, since=config.seek) for phase in super().phases()]
+        return (Phase("seek", ("generator",), config.seeker, until=config.seek), *game)
+
+    def loss(self, phase: str, batch: Batch, rng: BatchRandom) -> Loss:
+        if phase != "seek":
+            return super().loss(phase, batch, rng)
+        config = self.config
+        total = seeking_loss(self.generator, config.latent_dim, self.real(batch), batch.cond, rng)
+        return Loss(total, {"loss_seeking": total})
 
     def drawn(self, phase: str, batch: Batch, rng: BatchRandom) -> Tensor:
         """One draw a step serves both networks: with a frozen base, drawing is most of a step."""

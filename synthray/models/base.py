@@ -71,6 +71,7 @@ class Phase:
     """One part of a training step: some modules move, all others stand still.
 
     ``modules`` are attribute names of the model. ``real``: whether the loss reads real rows.
+    ``since``, ``until``: the shares of the training, 0 … 1, between which it is taken.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Phase:
     optimizer: OptimizerConfig
     repeats: int = 1
     real: bool = True
+    since: float = 0.0
+    until: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-VECTOR = 0.1
+VECTOR = 0.2
 """What a shift of 1 adds to a bias, or to a gain or offset of batch norm."""
+WEIGHT = 2.0
+"""What a delta of 1 adds to a weight, in units of its root mean square."""
 
 
 class Latent(nn.Module):
@@ -44,20 +46,18 @@ class Latent(nn.Module):
 
 
 class Shift(nn.Module):
-    """v + d, of biases, of the gains and offsets of batch norm, and of small weights in units of
-    their root mean square.
-    """
+    """v + size(v) d, of biases, of the gains and offsets of batch norm, and of small weights."""
 
     def __init__(self, value: Tensor) -> None:
         super().__init__()
         self.d = nn.Parameter(torch.zeros_like(value))
 
     def forward(self, value: Tensor) -> Tensor:
-        return value + (VECTOR if value.dim() == 1 else rms(value)) * self.d
+        return value + (VECTOR if value.dim() == 1 else size_of(value)) * self.d
 
 
 class LowRank(nn.Module):
-    """W + size(W) b a, in units of the weight's root mean square: one learning rate fits all.
+    """W + size(W) b a: one learning rate fits all.
 
     Computed as a narrow layer beside the wide one.
     """
@@ -71,7 +71,7 @@ class LowRank(nn.Module):
     def forward(self, layer: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
         x = args[0]
         weight: Any = layer.weight
-        b = rms(weight.detach()) * self.b
+        b = size_of(weight.detach()) * self.b
         if isinstance(layer, nn.Linear):
             return y + F.linear(F.linear(x, self.a), b)
         rank = len(self.a)
@@ -86,8 +86,9 @@ class LowRank(nn.Module):
         return y + F.conv2d(h, b.view(-1, rank, 1, 1))
 
 
-def rms(weight: Tensor) -> Tensor:
-    return weight.square().mean().sqrt()
+def size_of(weight: Tensor) -> Tensor:
+    """Twice the root mean square: deltas of weights move twice as fast as the map of z."""
+    return WEIGHT * weight.square().mean().sqrt()
 
 
 def adapt(

@@ -61,15 +61,18 @@ class Engine:
                     check_rows(self.model, phase, self._moved(phase))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move every phase once; returns the terms of the losses, averaged over all workers.
+        """Move once every phase whose time it is.
 
-        With differential privacy, terms of real rows are not among them.
+        Returns the terms of the losses, averaged over all workers. With differential privacy, terms
+        of real rows are not among them.
         """
         self._settle()
         self.model.train()
         progress = self.model.progress = self.step / self.config.steps
         terms: dict[str, Tensor] = {}
         for index, phase in enumerate(self.phases):
+            if not phase.since <= progress < phase.until:
+                continue
             phase.optimizer.apply(self.optimizers[phase.name], progress)
             for repeat in range(phase.repeats):
                 address = len(self.phases) * repeat + index
