@@ -346,18 +346,18 @@ def test_bins_hold_about_as_many_rows_and_frequent_numbers_are_atoms() -> None:
     rows = with_spare(cells)
     made = fitted(rows, bins=32)
     part = slot(made, "x")
-    # Some 656 rows to a bin: those at the ends are halved seven times, to five.
-    assert part.codes == 1 + 32 + 2 * 7 and sum(part.counts) == 30_000
+    # Some 360 of a sample's 16,384 cells to a bin: those at the ends are halved six times, to five.
+    assert part.codes == 1 + 32 + 2 * 6 and sum(part.counts) == 30_000
     atom = int(np.argmin(part.spreads))
     assert part.spreads[atom] == 0 and part.counts[atom] == (cells == 0).sum()
     codes = made.encode(rows).x[:, 0].astype(int)
     found = np.bincount(codes, minlength=part.codes)
     assert found[atom] == part.counts[atom]
     others = np.delete(found, atom)
-    ends = others[:8].sum(), *others[8:-8], others[-8:].sum()
+    ends = others[:7].sum(), *others[7:-7], others[-7:].sum()
     # A sample of 16,384 cells puts each quantile within a fifth of a bin.
     assert (np.abs(np.array(ends) / np.mean(ends) - 1) < 0.2).all()
-    assert others[0] < 20 and others[-1] < 20 and others[6] > 100
+    assert others[0] < 30 and others[-1] < 30 and others[6] > 100
 
 
 @pytest.mark.parametrize("cells", ["lognormal", "pareto", "normal", "cents"])
