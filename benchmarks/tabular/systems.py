@@ -15,6 +15,9 @@ from benchmarks.stability.results import digest
 from benchmarks.tabular.environments import REQUIREMENTS, ROOT, interpreter
 from benchmarks.tabular.runners.measuring import Request
 
+OURS = 2
+"""To be raised when what SynthRay trains or draws changes while its settings do not."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -31,6 +34,8 @@ class System:
         if self.environment is not None:
             pins = (REQUIREMENTS / f"{self.environment}.txt").read_text().splitlines()
             told["packages"] = digest([line for line in pins if not line.startswith("#")])
+        else:
+            told["version"] = OURS
         return told
 
     def run(self, request: Request) -> dict[str, Any]:

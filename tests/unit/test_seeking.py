@@ -20,9 +20,10 @@ from synthray.data.prepare import encode_all, fit_codec, open_data
 from synthray.models.adgan import FEW
 from synthray.models.seeking import CANDIDATES, seeking_loss
 from synthray.rng import BatchRandom, Rows
+from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
-from synthray.training.loop import Hooks, new_engine, train
+from synthray.training.loop import Hooks, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = {"steps": 6, "batch_size": 8, "eval_every": 1, "checkpoint_every": 1}
