@@ -7,14 +7,18 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from synthray import storage
 from synthray.advice import Advice, advise
 from synthray.config import DataConfig
 from synthray.data.codec import Codec
-from synthray.data.decisions import Decision
+from synthray.data.decisions import MANY, Decision
 from synthray.data.image_codec import ImageCodec
 from synthray.data.inference import decide_table, schema_of
+from synthray.data.matches import matching_columns
 from synthray.data.prepare import open_data
+from synthray.data.schema import Kind
 from synthray.data.source import Source, open_source
 from synthray.metrics.tables.reading import LEAST
 
@@ -67,7 +71,11 @@ def _table(source: str, looked: Source, say: Callable[[str], None]) -> Starter:
         told = _shown(_told(decision, looked.rows))
         say(f"  {_shown(decision.name)}: {decision.kind}; {told}")
         lines.append(_entry(decision, told))
-    kind = replace(TABLE, data=TABLE.data + "".join(lines))
+    groups = matching_columns(looked, [d.name for d in decisions if _few_values(d)])
+    for group in groups:
+        names = _shown(", ".join(group))
+        say(f"  {names}: their values go one to one; constraints: combinations keeps that")
+    kind = replace(TABLE, data=TABLE.data + "".join(lines) + _constraints(groups))
     text = _text(source, [_shown(note) for note in looked.notes], [], advise(looked), kind)
     return Starter(text, _next(looked.rows, say))
 
@@ -81,6 +89,25 @@ def _next(rows: int, say: Callable[[str], None]) -> str | None:
         say(f"{rows} rows are too few to judge by: `synthray run` needs {LEAST}")
         return "train"
     return "run"
+
+
+def _few_values(decision: Decision) -> bool:
+    """Whether a column has values, more than one, that come again and again."""
+    found, column = decision.profile, decision.column
+    if found is None or column is None or column.kind in (Kind.id, Kind.text):
+        return False
+    return not pa.types.is_decimal(decision.type) and 1 < found.size <= min(MANY, found.count // 2)
+
+
+def _constraints(groups: list[list[str]]) -> str:
+    """Lines of YAML, as a comment: what would keep columns together."""
+    if not groups:
+        return ""
+    rules = "".join(
+        f"  #   - combinations: {json.dumps(group, ensure_ascii=False)}\n" for group in groups
+    )
+    why = "their values go one to one; this keeps that in every row"
+    return f"  # constraints:          # {why}\n{rules}"
 
 
 def _entry(decision: Decision, told: str) -> str:

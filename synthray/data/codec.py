@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -142,6 +142,10 @@ class Codec(Protocol):
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The schema of decoded tables."""
+        ...
+
+    def ranges(self) -> Mapping[str, tuple[pa.Scalar, pa.Scalar]]:
+        """Between which cells the numbers and dates of a column lie, where the codec knows."""
         ...
 
     def to_json(self) -> dict[str, Any]: ...

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from synthray.config.constraints import Constraint
 from synthray.data import arrow_types
+from synthray.data.cells.ranges import Range
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded, Value
 from synthray.data.conditions import not_learned, value_index
 from synthray.data.constraints import Plan, Violations
@@ -226,6 +227,10 @@ class ConstrainedCodec:
 
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         return self.plan.types
+
+    def ranges(self) -> dict[str, Range]:
+        """Not of columns that a constraint derives from others."""
+        return {n: ends for n, ends in self.inner.ranges().items() if n in self.plan.alike}
 
     # --- the artifact's form -------------------------------------------------------------
 

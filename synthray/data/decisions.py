@@ -163,7 +163,7 @@ def _completed(name: str, kind: Kind, profile: ColumnProfile) -> dict[str, objec
             )
         return {"format": form}
     if kind == Kind.id and profile.text.shapes is not None:
-        pattern = profile.text.shapes.pattern()
+        pattern = profile.text.shapes.pattern(profile.count)
         return {"pattern": pattern} if pattern else {}
     return {}
 
@@ -207,7 +207,7 @@ def _text_kind(name: str, profile: ColumnProfile) -> tuple[Kind, dict[str, objec
         return Kind.datetime, {"format": form}, [f"dates as text, as {form}", *also]
     named = bool(_ID_NAME.search(name))
     if profile.unique and text.shapes is not None and count >= (2 if named else MIN_IDS):
-        pattern = text.shapes.pattern()
+        pattern = text.shapes.pattern(count)
         # A number of varying length may be a measure.
         if pattern and (named or text.shapes.fixed or not pattern.startswith(("[1-9]", r"\d"))):
             many = PatternIds(pattern).count
@@ -217,7 +217,10 @@ def _text_kind(name: str, profile: ColumnProfile) -> tuple[Kind, dict[str, objec
     if size > FEW and average > PROSE:
         return Kind.text, {}, [f"{average:.0f} letters on average; not learned"]
     if size > FEW and (size > LIMIT or size > count / 2):
-        return Kind.text, {}, [f"{size:,} values in {count:,} rows; not learned"]
+        remedy = "kind: id with a pattern makes others"
+        if size <= LIMIT:
+            remedy = f"kind: categorical learns them, {remedy}"
+        return Kind.text, {}, [f"{size:,} values in {count:,} rows; not learned: {remedy}"]
     return Kind.categorical, {}, [f"many categories: {size:,}"] if size > MANY else []
 
 

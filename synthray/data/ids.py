@@ -134,21 +134,22 @@ class PatternIds:
 
 
 class NumberIds:
-    """Whole numbers: from the lowest of the source, of as many digits as its highest; then longer.
+    """Whole numbers: those between two ends, then as many above, and twice as many; at last those
+    from 0 up to the lower end.
 
     Args:
-        low, high: of the source.
+        low, high: the ends.
         limit: the highest that the column's type holds.
     """
 
     def __init__(self, low: int, high: int, limit: int) -> None:
-        digits = len(str(max(high, 1)))
         self._ranges: list[tuple[int, int]] = []  # (first, size)
-        start = low
+        start, stop = low, min(max(low, high), limit)
         while start <= limit:
-            stop = min(10**digits - 1, limit)
             self._ranges.append((start, min(stop - start + 1, MAX_IDS)))
-            start, digits = stop + 1, digits + 1
+            start, stop = stop + 1, min(2 * stop - low + 1, limit)
+        if low > 0:
+            self._ranges.append((0, min(low, MAX_IDS)))
         self.count = sum(size for _, size in self._ranges)
 
     def take(self, first: int, number: int, key: np.ndarray) -> np.ndarray:

@@ -215,6 +215,10 @@ class ImageCodec:
                 fields.append(pa.field(column.name, conditions.plain_type(column)))
         return pa.schema(fields)
 
+    def ranges(self) -> dict[str, tuple[pa.Scalar, pa.Scalar]]:
+        """None: beside the image there are labels alone."""
+        return {}
+
     # --- the artifact's form -------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from synthray.data.cells import storing
 from synthray.data.cells.categories import CategoryCells, CategoryForm
 from synthray.data.cells.ids import IdCells, IdForm
 from synthray.data.cells.numbers import NumberCells, NumberForm
+from synthray.data.cells.ranges import Range, range_of
 from synthray.data.codec import Cell, Cleaning, DataSpec, Encoded, Value
 from synthray.data.dictionaries import dictionaries_of
 from synthray.data.hashing import row_keys
@@ -259,6 +260,10 @@ class TableCodec:
     def arrow_schema(self, images_as: Literal["png", "tensor"] = "png") -> pa.Schema:
         """The types of decoded rows: exactly those of the source."""
         return self._arrow
+
+    def ranges(self) -> dict[str, Range]:
+        found = {c.column.name: range_of(c) for c in self._cells if isinstance(c, NumberCells)}
+        return {name: ends for name, ends in found.items() if ends is not None}
 
     # --- the artifact's form -------------------------------------------------------------
 

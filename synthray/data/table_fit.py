@@ -59,7 +59,7 @@ def fit_table(
         if not column.condition:
             found = total.columns[column.name]
             if isinstance(found, IdStats):
-                forms.append(fit_ids(found))
+                forms.append(fit_ids(found, rare))
             else:
                 column, form, slot = fit_column(column, found, numbers, bins, rare)
                 forms.append(form)

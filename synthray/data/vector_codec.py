@@ -178,6 +178,14 @@ class VectorCodec:
         """The types of decoded rows: all keep those of the source."""
         return pa.schema([pa.field(c.name, conditions.plain_type(c)) for c in self.schema])
 
+    def ranges(self) -> dict[str, tuple[pa.Scalar, pa.Scalar]]:
+        """Of whole numbers; nothing bounds the others."""
+        return {
+            column.name: (pa.scalar(int(scale.low)), pa.scalar(int(scale.high)))
+            for column, scale in zip(self.numbers, self._scales, strict=True)
+            if column.kind == Kind.integer
+        }
+
     # --- the artifact's form -------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class GateResult:
 
     Attributes:
         name: the value's name.
-        value: None if there is no such number, a ratio to a floor of 0, say. Never passes.
+        value: None if there is no such number, a ratio to a floor of 0 or NaN, say. Never passes.
         limit: such as 'max 3' or 'min 0.8'.
-        passed: a value equal to its limit passes, NaN never does.
+        passed: a value equal to its limit passes.
     """
 
     name: str
@@ -98,10 +98,10 @@ def check_gates(
     results = []
     for name, limits in gates.items():
         value = values[name]
+        value = None if value is None or math.isnan(value) else value
         for limit, bound in limits.items():
             if bound is None:
                 continue
-            # Written so that NaN fails both.
             passed = value is not None and (value <= bound if limit == "max" else value >= bound)
             results.append(GateResult(name, value, f"{limit} {bound:g}", passed))
     return results

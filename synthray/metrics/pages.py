@@ -25,14 +25,18 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["number"] = number
     environment.filters["percent"] = percent
+    environment.filters["thousandths"] = thousandths
     return environment.get_template(template).render(**values)
 
 
-def score_row(name: str, score: Score, title: str, tells: str, silent: str) -> dict[str, Any]:
+def score_row(
+    name: str, score: Score, title: str, tells: str, silent: str, absent: str = "not defined here"
+) -> dict[str, Any]:
     """What the page shows of a score.
 
     Args:
         tells, silent: what it tells, and what it cannot tell.
+        absent: why there may be no number.
     """
     floor, value = score["floor"], score["value"]
     # How much of the way to real data: floor / value where lower is better, else value / floor.
@@ -48,6 +52,7 @@ def score_row(name: str, score: Score, title: str, tells: str, silent: str) -> d
         "title": title,
         "tells": tells,
         "silent": silent,
+        "absent": absent if math.isnan(value) else "",
         "std": score.get("std"),
         "reached": None if reached is None else min(1.0, max(0.0, reached)),
     }
@@ -59,8 +64,8 @@ def png_uri(png: bytes) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, thousands separated; an en dash for none."""
-    if value is None:
+    """Four significant digits, thousands separated; an en dash for none, and for NaN."""
+    if value is None or math.isnan(value):
         return "–"
     if isinstance(value, int) or (abs(value) >= 1e4 and math.isfinite(value)):
         return f"{value:,.0f}"
@@ -71,6 +76,11 @@ def number(value: float | None) -> str:
 def percent(value: float) -> str:
     """With two decimals."""
     return f"{100 * value:.2f} %"
+
+
+def thousandths(value: float) -> str:
+    """With three decimals; an en dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def finite(data: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from synthray.artifact import Artifact
@@ -64,9 +65,10 @@ def dataset_card(
         "| column | kind | values |",
         "|---|---|---|",
     ]
+    ranges = artifact.codec.ranges()
     for column in artifact.schema:
-        name = _cell(column.name)
-        lines.append(f"| `{name}` | {column.kind.value} | {_cell(_values(column))} |")
+        name, values = _cell(column.name), _values(column, ranges.get(column.name))
+        lines.append(f"| `{name}` | {column.kind.value} | {_cell(values)} |")
     if left_out := card.get("left_out"):
         names = ", ".join(f"`{_cell(name)}`" for name in left_out)
         lines += ["", f"Left out, for they cannot be learned: {names}."]
@@ -84,12 +86,23 @@ def dataset_card(
     return "\n".join(lines) + "\n"
 
 
-def _values(column: Column) -> str:
-    """What a column's cells can be, where that can be listed."""
+def _values(column: Column, ends: tuple[pa.Scalar, pa.Scalar] | None) -> str:
+    """What a column's cells can be, where that can be listed, or between which they lie."""
     if column.kind == Kind.id:
         return "made anew, unique" + f", like {column.pattern}" * bool(column.pattern)
+    if ends is not None:
+        low, high = map(_end, ends)
+        return low if low == high else f"{low} to {high}"
     values = column.values or ()
     return ", ".join(map(str, values[:20])) + " …" * (len(values) > 20)
+
+
+def _end(cell: pa.Scalar) -> str:
+    if pa.types.is_floating(cell.type):
+        return f"{cell.cast(pa.float64()).as_py():.10g}"
+    if pa.types.is_duration(cell.type):  # which Arrow does not write
+        return f"{cell.value} {cell.type.unit}"
+    return str(cell.cast(pa.string()).as_py())
 
 
 def _constraints(violations: Violations, plan: Plan) -> list[str]:

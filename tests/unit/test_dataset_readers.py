@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ def test_the_card_of_a_table_tells_what_holds_in_it(table: tuple[Artifact, str])
     assert "| balanced | `sex = M`: 0.5, `member = true`: 0.9 |" in card
     assert "| sorted out | nothing |" in card
     assert "| `id` | id | made anew, unique, like " in card
+    assert re.search(r"\| `age` \| integer \| 18 to 5\d \|", card)
     assert "checked in the first 1,024 rows" in card and "| `18 <= age <= 59` | 0 |" in card
     assert "Left out" not in card and "`synthray rows" not in card
     known = artifact.manifest.card | {"left_out": ["notes|"]}

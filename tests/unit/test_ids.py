@@ -150,15 +150,27 @@ def test_ids_are_a_function_of_row_and_key() -> None:
     assert whole != sorted(whole)
 
 
-def test_numbers_go_on_with_more_digits() -> None:
-    ids = NumberIds(1, 50, 10**6)
-    found = ids.take(0, 1200, key(0)).tolist()
-    assert sorted(found[:99]) == list(range(1, 100))
-    assert sorted(found[99:999]) == list(range(100, 1000))
-    assert len(set(found)) == 1200
+def test_numbers_lie_where_the_source_s_do_and_go_on() -> None:
+    ids = NumberIds(10_500, 10_999, 10**9)
+    found = ids.take(0, 4000, key(0)).tolist()
+    assert sorted(found[:500]) == list(range(10_500, 11_000))
+    assert sorted(found[500:1000]) == list(range(11_000, 11_500))
+    assert sorted(found[1000:2000]) == list(range(11_500, 12_500))
+    assert len(set(found)) == 4000
+    assert ids.take(700, 900, key(0)).tolist() == found[700:1600]
+
+
+def test_numbers_end_where_the_type_does() -> None:
     assert sorted(NumberIds(-3, 5, 127).take(0, 131, key(0)).view(np.int64)) == list(range(-3, 128))
+    ids = NumberIds(120, 125, 127)
+    assert sorted(ids.take(0, 6, key(0))) == list(range(120, 126))
+    assert sorted(ids.take(0, 128, key(0))) == list(range(128))
     with pytest.raises(OutOfIdsError):
-        NumberIds(0, 9, 127).take(0, 129, key(0))
+        ids.take(0, 129, key(0))
+    most = 2**64 - 1
+    found = NumberIds(most - 99, most, most).take(0, 1000, key(0))
+    assert sorted(found[:100].tolist()) == list(range(most - 99, most + 1))
+    assert len(set(found.tolist())) == 1000
 
 
 # As a column.
@@ -196,22 +208,24 @@ def test_a_column_comes_in_its_type(kind: pa.DataType, pattern: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    ("cells", "low", "high"),
+    ("cells", "ends", "digits"),
     [
-        ([1, 32_561], 1, 99_999),
-        ([0, 7], 0, 9),
-        ([100_123, 734_000], 100_000, 999_999),
-        ([-12, 3], -99, 9),
-        ([None], 1, 1),
-        ([5.0, None, 12.0], 1, 99),
+        ([10_500, 10_999], (10_500, 10_999), (10_000, 99_999)),
+        ([0, 7], (0, 7), (0, 9)),
+        ([-12, 3], (-12, 3), (-99, 9)),
+        ([None], (1, 1), (1, 1)),
+        ([5.0, None, 12.0], (5, 12), (1, 99)),
     ],
 )
-def test_numbers_keep_the_digits_of_the_source(cells: list[Any], low: int, high: int) -> None:
+def test_numbers_keep_the_ends_of_the_source_or_only_their_digits(
+    cells: list[Any], ends: tuple[int, int], digits: tuple[int, int]
+) -> None:
     table = pa.chunked_array([pa.array(cells, pa.int64() if cells == [None] else None)])
     column = id_column(table.type)
     half = len(cells) // 2
     stats = IdStats.of(column, table[half:]).merge(IdStats.of(column, table[:half]))
-    assert fit_ids(stats) == IdForm(low=low, high=high)
+    for rare, (low, high) in ((0, ends), (20, digits)):
+        assert fit_ids(stats, rare) == IdForm(low=low, high=high)
 
 
 def test_an_exhausted_pattern_is_named() -> None:

@@ -167,6 +167,12 @@ def test_one_cell_beyond_the_first_ones_rules_a_format_out() -> None:
     [
         (["AB-000123", "XY-999999"], r"[A-Z]{2}-\d{6}"),
         (["CUST-0001", "CUST-0420"], r"CUST-\d{4}"),
+        (["a17@x.org", "a9@x.org", "a2795@x.org"], r"a[1-9]\d{0,3}@x\.org"),
+        (["ab1@x3.org", "aeb1@x3.org"], r"[a-z]{2,3}1@x3\.org"),
+        (["INV-2024-00017", "INV-2024-31999"], r"INV-2024-\d{5}"),
+        (["Kab-1", "Kcb-2"], r"K[a-z]{2}-\d"),
+        (["N41791234567", "N41798800001"], r"N4179\d{7}"),
+        (["é1x", "é2x"], r"é\dx"),
         (["user1", "user20", "user300"], r"user[1-9]\d{0,2}"),
         (["10.0.0.1", "192.168.10.25"], r"[1-9]\d{1,2}\.[1-9]\d{0,2}\.[1-9]\d{0,1}\.[1-9]\d{0,1}"),
         (["00123", "98765"], r"\d{5}"),
@@ -186,12 +192,24 @@ def test_patterns(texts: list[str], pattern: str | None) -> None:
     parts = Shapes()
     for text in texts:
         parts = parts.merge(Shapes.of(pa.array([text])))
-    assert whole.pattern() == parts.pattern() == pattern
+    assert whole.pattern(len(texts)) == parts.pattern(len(texts)) == pattern
+
+
+def test_what_varies_is_free_where_too_few_ids_would_be_left() -> None:
+    numbered = Shapes.of(pa.array([f"AB-{n:09d}-2024" for n in range(400)]))
+    assert numbered.pattern(1) == r"AB-00000\d{4}-2024"
+    assert numbered.pattern(400) == r"AB-00\d{7}-2024"
+    assert numbered.pattern(10**9) == r"AB-\d{9}-2024"
+    plates = Shapes.of(pa.array([f"ZA{c}-{n}" for n in range(10) for c in "KLM"]))
+    assert plates.pattern(0) == r"ZA[A-Z]-\d"
+    assert Shapes.of(pa.array(["ab1", "aeb2"])).pattern(0) == r"a[a-z]{0,1}b\d"
+    assert Shapes.of(pa.array(["aa1", "aaa2"])).pattern(0) == r"aa[a-z]{0,1}\d"
+    assert plates.pattern(30) == r"[A-Z]{3}-\d"
 
 
 def test_letters_and_digits_in_no_order_have_a_pattern_from_a_length_on() -> None:
     made = ["".join(row) for row in RANDOM.choice(list("0123456789abcdef"), (500, 12))]
-    assert Shapes.of(pa.array(made)).pattern() == "[0-9a-f]{12}"
-    assert Shapes.of(pa.array([text.upper() for text in made])).pattern() == "[0-9A-F]{12}"
-    assert Shapes.of(pa.array([text[:5] for text in made])).pattern() is None
-    assert Shapes.of(pa.array([*made, "0123"])).pattern() is None
+    assert Shapes.of(pa.array(made)).pattern(500) == "[0-9a-f]{12}"
+    assert Shapes.of(pa.array([text.upper() for text in made])).pattern(500) == "[0-9A-F]{12}"
+    assert Shapes.of(pa.array([text[:5] for text in made])).pattern(500) is None
+    assert Shapes.of(pa.array([*made, "0123"])).pattern(500) is None

@@ -296,6 +296,30 @@ def test_wide_whole_numbers_come_back_within_their_bin() -> None:
     assert np.abs(found.astype(float) - cells.astype(float)).max() < 2**63 / 50 * 2**-25
 
 
+@given(
+    st.integers(0, 2**64 - 1) | st.sampled_from([0, 2**63 - 1, 2**63, 2**64 - 1]),
+    st.sampled_from([1000, 2**25, 2**63, 2**64 - 1]),
+    st.sampled_from([0, 20]),
+    st.sampled_from(["bins", "modes"]),
+)
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+def test_uint64_comes_back_over_its_whole_range(
+    start: int, width: int, rare: int, numbers: Literal["bins", "modes"]
+) -> None:
+    start = min(start, 2**64 - 1 - width)
+    cells = start + np.random.default_rng(0).integers(0, width, 600, np.uint64, endpoint=True)
+    rows = with_spare(cells, pa.uint64())
+    made = fitted(rows, numbers=numbers, rare=rare)
+    found = back(made, rows)["x"].to_numpy()
+    assert found.dtype == np.uint64
+    assert cells.min() <= found.min() and found.max() <= cells.max()
+    if numbers == "bins" and not rare:
+        away = np.maximum(found, cells) - np.minimum(found, cells)
+        assert away.max() <= (0 if width <= 2**25 else width * 2**-25)
+    beyond = with_spare([0, 2**63, 2**64 - 1, int(start)], pa.uint64())
+    assert back(made, beyond)["x"].type == pa.uint64()
+
+
 def test_steps_are_kept() -> None:
     """Whatever a model gives, days stay days, cents cents, and hundreds hundreds."""
     random = np.random.default_rng(1)

@@ -50,6 +50,9 @@ class Axis(BaseModel):
 
     def positions(self, units: np.ndarray) -> np.ndarray:
         """uint64 steps above the lowest, or float64; what is beyond the range is drawn into it."""
+        if self.grid and not len(units):
+            # No cells have no type of their own, and int64 does not hold the ends of all uint64.
+            return np.zeros(0, np.uint64)
         units = np.clip(units, self.low, self.high)
         if not self.grid:
             return units

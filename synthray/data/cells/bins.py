@@ -234,6 +234,8 @@ def _breaks(
         bins = [(0 if axis.grid else axis.low, hidden)]
     found: dict[Number, int] = dict(bins)
     for at in places:
+        if axis.grid and at == axis.longest:
+            continue  # nothing comes after, and 2^64 is no position
         after = at + 1 if axis.grid else float(np.nextafter(at, np.inf))
         owner = bisect.bisect_right([start for start, _ in bins], after) - 1
         found.setdefault(after, bins[max(owner, 0)][1])

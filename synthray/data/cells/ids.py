@@ -51,7 +51,7 @@ class IdStats:
 
 
 class IdForm(BaseModel):
-    """What is kept beside the schema, which holds the pattern; of the source, the digits only."""
+    """Between which numbers the first ids lie; the schema holds the pattern of others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,10 +60,14 @@ class IdForm(BaseModel):
     high: int = 1
 
 
-def fit_ids(stats: IdStats) -> IdForm:
-    """Where numbers start: at 0, or the least of as many digits as the source's; where they end."""
+def fit_ids(stats: IdStats, rare: int) -> IdForm:
+    """Numbers lie where the source's do; with ``rare``, only as many digits are kept of those:
+    they start at 0, or the least of as many as the least has, and end at the greatest of so many.
+    """
     if stats.low is None or stats.high is None:
         return IdForm()
+    if not rare:
+        return IdForm(low=stats.low, high=stats.high)
     power = 10 ** len(str(abs(stats.low)))
     low = 1 - power if stats.low < 0 else power // 10 if stats.low else 0
     return IdForm(low=low, high=10 ** len(str(max(stats.high, 1))) - 1)

@@ -30,11 +30,13 @@ class Compared:
         name, kind: as in the schema.
         values: of a column of categories: its values in any of the tables, the most frequent of
             the real rows first; code i stands for values[i].
+        clock: it holds times of the day, without a date.
     """
 
     name: str
     kind: Kind
     values: tuple[Any, ...] = ()
+    clock: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -139,7 +141,8 @@ def frames(tables: Sequence[pa.Table], columns: Sequence[Column]) -> list[Frame]
     for column in columns:
         cells = [table[column.name] for table in tables]
         if column.kind in NUMBERS:
-            compared.append(Compared(column.name, column.kind))
+            clock = pa.types.is_time(arrow_types.value_type(arrow_types.parse(column.arrow_type)))
+            compared.append(Compared(column.name, column.kind, clock=clock))
             for found, cell in zip(data, cells, strict=True):
                 found[column.name] = pc.cast(cell, pa.float64(), safe=False).to_numpy()
             continue

@@ -37,6 +37,7 @@ from synthray.metrics.tables.scores import (
 )
 from synthray.metrics.tables.shapes import column_shapes
 from synthray.metrics.tables.space import RowSpace
+from synthray.metrics.tables.tails import column_tails
 from synthray.metrics.tables.targets import check_targets, choose_targets
 from synthray.metrics.tables.utility import judge_targets
 
@@ -85,9 +86,10 @@ def evaluate_tables(
         mapper,
     )
     shapes, shapes_floor = column_shapes(x, y), column_shapes(x, z)
+    tails, tails_floor = column_tails(x, y), column_tails(x, z)
     pairs, pairs_floor = pair_trends(x, y, seed), pair_trends(x, z, seed)
     utilities = judge_targets(targets, x, y, z, seed, mapper)
-    scores = quality_scores((shapes, pairs), (shapes_floor, pairs_floor))
+    scores = quality_scores((shapes, tails, pairs), (shapes_floor, tails_floor, pairs_floor))
     few = [frame.head(settings.subsample) for frame in (x, y, z)]
     space = RowSpace(x)
     points = [space.points(frame) for frame in few]
@@ -109,6 +111,8 @@ def evaluate_tables(
         scores=scores,
         shapes=shapes,
         shapes_floor=shapes_floor,
+        tails=tails,
+        tails_floor=tails_floor,
         pairs=pairs,
         utilities=utilities,
         privacy=privacy,

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from synthray.data.schema import Kind
+from synthray.metrics.pages import thousandths
 from synthray.metrics.tables.columns import MISSING, Compared, Frame
 from synthray.metrics.tables.pairs import PairTrend
 from synthray.metrics.tables.shapes import ColumnShape
@@ -26,6 +27,8 @@ SIDE = 32
 BARS = 7
 """Categories drawn by themselves."""
 BINS = 32
+BEYOND = 0.01
+"""The share of rows beyond an end of the drawing from which it is told."""
 ACROSS = 4
 WIDTH = 9.4  # inches
 
@@ -66,7 +69,8 @@ def marginals(real: Frame, synthetic: Frame, shapes: Sequence[ColumnShape]) -> s
             column = columns[shape.name]
             draw = _numbers if column.numeric else _categories
             draw(place, column, real[column.name], synthetic[column.name])
-            place.set_title(f"{_short(column.name, 24)}  {shape.score:.3f}", fontsize=8, loc="left")
+            title = f"{_short(column.name, 24)}  {thousandths(shape.score)}"
+            place.set_title(title, fontsize=8, loc="left")
         for place in axes[len(shown) :]:
             place.set_axis_off()
         return _svg(figure)
@@ -121,11 +125,29 @@ def _numbers(place: Axes, column: Compared, x: NDArray[np.float64], y: NDArray[n
             place.stairs(share, edges, fill=True, color=colour, alpha=0.55)
         else:
             place.stairs(share, edges, color=colour, linewidth=1.2)
+    _tell_beyond(place, y, edges)
     place.set_yticks([])
     place.locator_params(axis="x", nbins=4)
     _bare(place, "left")
     written = _day if column.kind == Kind.datetime else _figure
     place.xaxis.set_major_formatter(lambda value, _: written(value))
+
+
+def _tell_beyond(place: Axes, y: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
+    """Say how many synthetic rows the outermost bins hold that lie beyond, if they are many."""
+    for side, beyond in ((0.0, y < edges[0]), (1.0, y > edges[-1])):
+        share = float(beyond.mean()) if len(y) else 0.0
+        if share > BEYOND:
+            place.text(
+                side,
+                0.98,
+                f"{share:.1%} beyond",
+                ha="right" if side else "left",
+                va="top",
+                fontsize=6.5,
+                color=_SYNTHETIC,
+                transform=place.transAxes,
+            )
 
 
 def _categories(place: Axes, column: Compared, x: NDArray[np.int64], y: NDArray[np.int64]) -> None:

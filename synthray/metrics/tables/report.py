@@ -9,15 +9,17 @@ from typing import Any
 from markupsafe import Markup
 
 from synthray.metrics.gates import GateResult
-from synthray.metrics.pages import finite, render, score_row
+from synthray.metrics.pages import finite, render, score_row, thousandths
 from synthray.metrics.panel import Score
 from synthray.metrics.tables.attacks import Attack, Closeness
 from synthray.metrics.tables.columns import Frame
 from synthray.metrics.tables.copies import Copies, Share
 from synthray.metrics.tables.keeping import Keeping
 from synthray.metrics.tables.pairs import PairTrend
-from synthray.metrics.tables.scores import NEIGHBOURS, PRIVACY, QUALITY, UTILITY, told
 from synthray.metrics.tables.shapes import ColumnShape
+from synthray.metrics.tables.tails import ColumnTails
+from synthray.metrics.tables.tails_text import spread_cells, spread_json
+from synthray.metrics.tables.told import NEIGHBOURS, PRIVACY, QUALITY, UTILITY, told
 from synthray.metrics.tables.utility import TargetUtility
 
 FORMAT = 1
@@ -51,6 +53,7 @@ class TableReport:
         frames: the judged real and synthetic rows, for the plots.
         scores: values beside floors, by name.
         shapes, shapes_floor: each column, synthetic and holdout rows beside real ones.
+        tails, tails_floor: each column of numbers or dates, likewise.
         pairs: each pair of columns.
         utilities: TSTR beside TRTR, for each target.
         privacy: None without a holdout.
@@ -68,6 +71,8 @@ class TableReport:
     scores: Mapping[str, Score]
     shapes: Sequence[ColumnShape]
     shapes_floor: Sequence[ColumnShape]
+    tails: Sequence[ColumnTails]
+    tails_floor: Sequence[ColumnTails]
     pairs: Sequence[PairTrend]
     utilities: Sequence[TargetUtility] = ()
     privacy: Privacy | None = None
@@ -95,6 +100,7 @@ def table_html(report: TableReport) -> str:
         privacy=[rows[name] for name in PRIVACY if name in rows],
         shares=_shares(report.privacy),
         columns=list(zip(report.shapes, report.shapes_floor, strict=True)),
+        spreads=_spreads(report),
         worst=worst[:WORST],
         utilities=[_bars(utility) for utility in report.utilities],
         measures=_measures(report.utilities),
@@ -109,6 +115,7 @@ def table_html(report: TableReport) -> str:
 def table_json(report: TableReport) -> dict[str, Any]:
     """The same as plain JSON data, without the plots. NaN and infinity become null."""
     floors = {shape.name: shape for shape in report.shapes_floor}
+    tails = _tails_json(report)
     data: dict[str, Any] = {
         "format": FORMAT,
         "title": report.title,
@@ -124,6 +131,7 @@ def table_json(report: TableReport) -> dict[str, Any]:
                 "floor": floors[shape.name].score,
                 "missing": {"real": shape.missing[0], "synthetic": shape.missing[1]},
                 "missing_similarity": shape.missing_similarity,
+                "tails": tails.get(shape.name),
             }
             for shape in report.shapes
         ],
@@ -169,6 +177,19 @@ def table_json(report: TableReport) -> dict[str, Any]:
     return clean
 
 
+def _tails_json(report: TableReport) -> dict[str, dict[str, Any]]:
+    return {
+        tail.column.name: {
+            "score": tail.score,
+            "floor": floor.score,
+            "real": spread_json(tail.column, tail.real),
+            "synthetic": spread_json(tail.column, tail.other),
+            "holdout": spread_json(tail.column, floor.other),
+        }
+        for tail, floor in zip(report.tails, report.tails_floor, strict=True)
+    }
+
+
 def _privacy_json(privacy: Privacy | None) -> dict[str, Any] | None:
     if privacy is None:
         return None
@@ -199,7 +220,22 @@ def _share_json(share: Share) -> dict[str, Any]:
 
 def _row(name: str, score: Score) -> dict[str, Any]:
     about = told(name)
-    return score_row(name, score, about.title, about.tells, about.silent)
+    return score_row(name, score, about.title, about.tells, about.silent, about.absent)
+
+
+def _spreads(report: TableReport) -> list[tuple[str, list[tuple[str, str, list[str]]]]]:
+    """By column: whose rows, their score, and moments, quantiles and ends as text."""
+    return [
+        (
+            tail.column.name,
+            [
+                ("real", "", spread_cells(tail.column, tail.real)),
+                ("synthetic", thousandths(tail.score), spread_cells(tail.column, tail.other)),
+                ("holdout", thousandths(floor.score), spread_cells(tail.column, floor.other)),
+            ],
+        )
+        for tail, floor in zip(report.tails, report.tails_floor, strict=True)
+    ]
 
 
 def _shares(privacy: Privacy | None) -> list[tuple[str, Share, Share]]:
