@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -85,7 +86,7 @@ def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> p
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 37.0 is a whole number too
     try:
-        if isinstance(value, timedelta):
+        if isinstance(value, timedelta | np.timedelta64):
             return pa.array([value]).cast(plain)
         return from_text(pa.array([str(value)]), plain)
     # Text that is no such value or no UTF-8; another type that Arrow reads from no text.

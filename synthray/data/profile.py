@@ -157,7 +157,9 @@ def profile_table(source: Source, names: Sequence[str], mapper: Mapper = map) ->
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Whether a type's columns can be profiled: numbers, text, booleans, dates, times, durations."""
+    """Whether a type's columns can be profiled: numbers, text, booleans, dates and
+    times, durations.
+    """
     kind = arrow_types.value_type(kind)
     return bool(
         arrow_types.is_text(kind)
