@@ -147,7 +147,7 @@ def evaluate(
     }
     return judge(
         parse(tree, where="evaluate"),
-        synthetic if isinstance(synthetic, str) else to_arrow(synthetic),
-        real=None if isinstance(real, str) else to_arrow(real),
-        holdout=None if held is not None or holdout is None else to_arrow(holdout),
+        synthetic if isinstance(synthetic, str) else to_arrow(synthetic, "synthetic"),
+        real=None if isinstance(real, str) else to_arrow(real, "real"),
+        holdout=None if held is not None or holdout is None else to_arrow(holdout, "holdout"),
     )

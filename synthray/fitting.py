@@ -143,7 +143,8 @@ def _fit(
         models.check_params(config.model)
     opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
     omitted = left_out(opened, codec)
-    _warn(omitted, config)
+    if not opened.image_columns:  # beside images, data.conditions names what is learned
+        _warn(omitted, config)
     fit_codec(opened, codec, map, counts=config.train.privacy is None)
     config = with_conditions(config, codec)
     check_model(config, codec)

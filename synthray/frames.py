@@ -12,7 +12,6 @@ from synthray.data.chunks import SHOWN, check_names
 from synthray.errors import MissingDependencyError, UsageError
 
 Frame = Literal["arrow", "pandas", "polars"]
-NAME = "the table"
 FAULTS = (pa.ArrowException, NotImplementedError, OverflowError, TypeError, ValueError)
 """What pandas, Polars and Arrow raise at cells that have no Arrow type."""
 NEAR = {
@@ -43,21 +42,22 @@ def frame_of(table: Any) -> Frame:
     )
 
 
-def to_arrow(table: Any) -> pa.Table:
+def to_arrow(table: Any, field: str = "data.source") -> pa.Table:
     """Any table as Arrow's; a pandas index is left out, and sparse columns become dense.
 
+    Args:
+        field: what the table was given as, for errors.
+
     Raises:
-        UsageError: no table, columns of one name, or cells that Arrow has no type for.
+        UsageError: no table, pandas' columns of one name, or cells that Arrow has no type for.
     """
     kind = frame_of(table)
     if kind == "pandas":
-        check_names([str(label) for label in table.columns], NAME, "data.source")
+        check_names([str(label) for label in table.columns], "the table", field)
     try:
-        found = _converted(table, kind)
+        return _converted(table, kind)
     except FAULTS as error:
-        raise _fault(table, kind, error) from error
-    check_names(found.column_names, NAME, "data.source")
-    return found
+        raise _fault(table, kind, field, error) from error
 
 
 def _converted(table: Any, kind: Frame) -> pa.Table:
@@ -76,18 +76,19 @@ def _dense(table: Any) -> Any:
     return table.astype({label: table[label].dtype.subtype for label in sparse})
 
 
-def _fault(table: Any, kind: Frame, error: Exception) -> UsageError:
+def _fault(table: Any, kind: Frame, field: str, error: Exception) -> UsageError:
     """What is wrong with a table that Arrow does not take, by column."""
     found = list(_faulty(table, kind)) if kind != "arrow" else []
     if not found:
         return UsageError(
-            f"the table cannot be read as Arrow's: {error}",
+            f"{field}: the table cannot be read as Arrow's: {error}",
             "give columns of numbers, text, booleans, dates or times",
         )
     told = "; ".join(f"column {name!r} of type {d}: {why}" for name, d, why in found[:SHOWN])
     more = f"; and {len(found) - SHOWN:,} more columns" if len(found) > SHOWN else ""
     remedies = dict.fromkeys(_remedy(dtype) for _, dtype, _ in found)
-    return UsageError(f"the table cannot be read as Arrow's: {told}{more}", "; ".join(remedies))
+    what = f"{field}: the table cannot be read as Arrow's: {told}{more}"
+    return UsageError(what, "; ".join(remedies))
 
 
 def _faulty(table: Any, kind: Frame) -> Iterator[tuple[Any, str, str]]:
@@ -144,7 +145,7 @@ def from_arrow(table: pa.Table, frame: Frame, template: Any = None) -> Any:
             f"frame: {frame} is not installed", f"pip install {frame}, or ask for frame='arrow'"
         ) from error
     made: Any = polars.from_arrow(table)
-    return made if like is None else made.cast({n: like.schema[n] for n in made.columns})
+    return made if like is None else made.cast(_polars_types(table, like))
 
 
 def _to_pandas(table: pa.Table) -> Any:
@@ -170,17 +171,28 @@ def _as_pandas(table: pa.Table, like: Any) -> Any:
     names = to_arrow(like).column_names
     places = [names.index(name) for name in table.column_names]
     for at, dtype in enumerate(like.dtypes.iloc[places]):
-        if frame.dtypes.iloc[at] != dtype:
+        # Arrow's dictionaries are categories, without those that data.rare hides.
+        if frame.dtypes.iloc[at] != dtype and dtype.name != "category":
             frame.isetitem(at, _cells(frame.iloc[:, at], table.column(at), dtype))
     frame.columns = like.columns.take(places)
     return frame
+
+
+def _polars_types(table: pa.Table, like: Any) -> dict[str, Any]:
+    """The types of a frame, by column; an Enum has the values that the table lists: ``data.rare``
+    hides others.
+    """
+    types = {name: like.schema[name] for name in table.column_names}
+    for name, kind in types.items():
+        if type(kind).__name__ == "Enum":
+            listed = [chunk.dictionary for chunk in table[name].unify_dictionaries().chunks][:1]
+            types[name] = type(kind)(listed[0].to_pylist() if listed else [])
+    return types
 
 
 def _cells(found: Any, column: pa.ChunkedArray, dtype: Any) -> Any:
     """A column's cells in pandas' type, where it is one of more than numpy's."""
     if hasattr(dtype, "__from_arrow__"):
         return dtype.__from_arrow__(column)
-    if dtype.name == "category":
-        return found.astype(dtype)
     text = dtype.kind == "O" and arrow_types.is_text(column.type)
     return type(found)(column.to_numpy(), dtype=dtype) if text else found

@@ -261,9 +261,13 @@ def test_a_named_family_of_tables_trains_as_long_as_fits_the_rows() -> None:
     table = pandas.DataFrame({"a": range(30), "b": list("xyz") * 10})
     small = {"encoder_widths": [8], "decoder_widths": [8], "latent_dim": 4}
     artifact = synthray.fit(table, model={"name": "tvae", "params": small})
-    assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 300
-    short = synthray.fit(table, model="tvae", train={"steps": 2})
-    assert short.manifest.model.name == "tvae"
+    assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 2000
+
+
+def test_a_family_by_its_name_alone_takes_a_batch_of_whole_packs() -> None:
+    table = pandas.DataFrame({"a": range(1100), "b": list("xyz?") * 275})
+    artifact = synthray.fit(table, model="ctgan", train={"steps": 1})
+    assert artifact.manifest.model.name == "ctgan" and artifact.card["batch_size"] == 510
 
 
 def test_a_family_that_takes_rows_in_packs_trains_by_default() -> None:

@@ -74,7 +74,6 @@ def test_what_is_no_table_is_told_with_what_makes_it_one(
             "a name of its own",
         ),
         (pandas.DataFrame([[1, 2]], columns=[1, "1"]), "of one name: '1'", "a name of its own"),
-        (pa.table([[1], [2]], names=["a", "a"]), "of one name: 'a'", "a name of its own"),
     ],
 )
 def test_columns_that_arrow_does_not_take_are_named_with_a_fitting_remedy(
@@ -83,6 +82,14 @@ def test_columns_that_arrow_does_not_take_are_named_with_a_fitting_remedy(
     with pytest.raises(UsageError, match=told) as error:
         frames.to_arrow(table)
     assert remedy in error.value.remedy
+
+
+def test_the_table_that_is_wrong_is_told() -> None:
+    twice = pandas.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(UsageError, match=r"^synthetic: the table has several columns of one name"):
+        synthray.evaluate(twice[["a"]].iloc[:, :1], twice)
+    with pytest.raises(UsageError, match=r"^data\.source: a table in memory has several columns"):
+        synthray.fit(pa.table([[1], [2]], names=["a", "a"]))
 
 
 def test_a_pandas_frame_comes_back_with_its_labels_and_types() -> None:
@@ -152,6 +159,15 @@ def test_rows_have_the_labels_and_types_of_the_frame_that_was_fitted() -> None:
     levels = polars.Enum(["lo", "mid", "hi"])
     level = polars.DataFrame({"l": polars.Series(["lo", "hi"] * 64, dtype=levels)})
     assert synthray.fit(level, **QUICK).sample(5).schema == level.schema
+
+
+def test_rare_categories_do_not_come_back_in_the_types_of_a_frame() -> None:
+    cells = ["S", "M"] * 60 + ["XXL"] * 3
+    levels = polars.Enum(["S", "M", "XXL", "none"])
+    table = polars.DataFrame({"size": polars.Series(cells, dtype=levels)})
+    hidden = synthray.fit(table, data={"rare": 10}, **QUICK)
+    assert hidden.sample(5).schema["size"].categories.to_list() == ["S", "M"]
+    assert isinstance(hidden.sample(0).schema["size"], polars.Enum)
 
 
 def test_the_kind_of_table_outlasts_saving_and_loading(tmp_path: Any) -> None:
