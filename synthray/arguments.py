@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,10 @@ def held(where: Any) -> dict[str, Any]:
     """Values to hold, by the name of the column. NaN, NaT and pandas' NA are missing cells.
 
     Raises:
-        UsageError: no mapping, or several values of a column.
+        UsageError: no mapping.
     """
     return {
-        str(column): _single(f"where: {column}", value)
+        str(column): _plain(value)
         for column, value in _mapping("where", where, {"income": ">50K"}).items()
     }
 
@@ -42,15 +42,14 @@ def balanced(balance: Any) -> dict[str, Any]:
     """Shares to hit, by the name of the column; each a number, or numbers by value.
 
     Raises:
-        UsageError: no mapping, or several values in the place of one.
+        UsageError: no mapping.
     """
     found: dict[str, Any] = {}
     for column, shares in _mapping("balance", balance, {"income": 0.5}).items():
-        at = f"balance: {column}"
-        if isinstance(shares, Mapping):
-            found[str(column)] = {_single(at, k): _single(at, v) for k, v in shares.items()}
-        else:
-            found[str(column)] = _single(at, shares)
+        several = isinstance(shares, Mapping)
+        found[str(column)] = (
+            {_plain(k): _plain(v) for k, v in shares.items()} if several else _plain(shares)
+        )
     return found
 
 
@@ -77,16 +76,10 @@ def _mapping(name: str, value: Any, example: dict[str, Any]) -> dict[Any, Any]:
     raise UsageError(f"{name}: {value!r} is no dict", f"give one, such as {name}={example}")
 
 
-def _single(at: str, value: Any) -> Any:
-    """One value, without numpy's or Arrow's wrapping; None of a missing one."""
+def _plain(value: Any) -> Any:
+    """A value without numpy's or Arrow's wrapping; None of a missing one."""
     if isinstance(value, pa.Scalar):
         value = value.as_py()
-    if isinstance(value, Sized) and not isinstance(value, str | bytes):
-        kind = f"{type(value).__module__}.{type(value).__name__}"
-        raise UsageError(
-            f"{at}: {kind} is no single value",
-            "give one value; to have several, give the share of each under balance",
-        )
     if _is_missing(value):
         return None
     if isinstance(value, np.datetime64):
