@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -113,12 +113,14 @@ def save_trained(
     codec: Codec,
     outcome: Outcome,
     fingerprint: str,
-    left_out: Sequence[str] = (),
+    left_out: Iterable[str] = (),
+    frame: str | None = None,
 ) -> str:
     """Write the artifact of a finished training under the config's output; returns the digest.
 
     Args:
         left_out: the source's columns that were not learned, for the card.
+        frame: the kind of table in memory that the rows came as, if other than Arrow's.
     """
     weights = engine.sampler_state()
     card = {
@@ -133,6 +135,8 @@ def save_trained(
         "fingerprint": fingerprint,
         "left_out": list(left_out),
     }
+    if frame is not None:
+        card["frame"] = frame
     if len(outcome.crew) > 1:
         card["workers"] = {
             "from_step": {str(step): workers for step, workers in outcome.crew},

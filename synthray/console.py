@@ -25,6 +25,11 @@ class Screen:
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody sees it now: stderr is a terminal, or a notebook runs."""
+        return self.console.is_terminal or self.console.is_jupyter
+
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
 

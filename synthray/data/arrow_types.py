@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time
+from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -57,11 +58,26 @@ def is_number(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
+def from_text(cells: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The inverse of a cast to text, also of times and durations, which Arrow reads from no text.
+
+    Raises:
+        ValueError, NotImplementedError: text that is no such value; a type that has no text.
+    """
+    if pa.types.is_time(kind):
+        moments = pc.binary_join_element_wise("1970-01-01", cells, "T")
+        return moments.cast(pa.timestamp(kind.unit)).cast(kind)
+    if pa.types.is_duration(kind):
+        return cells.cast(pa.int64()).cast(kind)
+    return cells.cast(kind)
+
+
 def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> pa.Array:
     """An array [1] of what a value, or its text, is as a column's type.
 
     Args:
         name: of the column, for errors.
+        value: a duration is a whole number of the column's unit, or a timedelta.
 
     Raises:
         ConditionError: the type has no such value.
@@ -70,9 +86,9 @@ def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> p
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 37.0 is a whole number too
     try:
-        if pa.types.is_time(plain):  # which Arrow reads from no text
-            return pa.array([time.fromisoformat(str(value))], plain)
-        return pa.array([str(value)]).cast(plain)
+        if isinstance(value, timedelta | np.timedelta64):
+            return pa.array([value]).cast(plain)
+        return from_text(pa.array([str(value)]), plain)
     # Text that is no such value or no UTF-8; another type that Arrow reads from no text.
     except (ValueError, NotImplementedError):
         raise ConditionError(
@@ -84,7 +100,9 @@ def value_of(name: str, value: bool | int | float | str, kind: pa.DataType) -> p
 
 def _example(text: str, kind: pa.DataType) -> str:
     """How a column of this type has a date or time, the one of the text where it names one."""
-    if not pa.types.is_temporal(kind) or pa.types.is_duration(kind):
+    if pa.types.is_duration(kind):
+        return f", a whole number of {kind.unit}"
+    if not pa.types.is_temporal(kind):
         return ""
     local = pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
     try:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 
 def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows of values that JSON has: images as base64, NaN as null, times as ISO 8601."""
+    """Rows of values that JSON has: images as base64, NaN as null, times as ISO 8601,
+    durations as whole numbers of their unit."""
     if not table.num_columns:
         return iter([{}] * table.num_rows)
     columns = [_plain_column(table.column(name)) for name in table.column_names]
@@ -28,7 +29,9 @@ def _plain_column(column: pa.ChunkedArray) -> Sequence[Any]:
         whole = column.combine_chunks()
         pieces = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
         return [image for piece in pieces for image in piece.to_numpy_ndarray().tolist()]
-    if getattr(column.type, "unit", None) == "ns" and not pa.types.is_duration(column.type):
+    if pa.types.is_duration(kind):
+        return _plain_column(column.cast(pa.int64()))
+    if getattr(kind, "unit", None) == "ns":
         # Python's own times end at microseconds.
         column = pc.replace_substring_regex(column.cast(pa.string()), r"\.0{9}", "")
         if pa.types.is_timestamp(kind):

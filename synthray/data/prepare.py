@@ -9,7 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from synthray.config import DataConfig
+from synthray.data import arrow_types
 from synthray.data.chunks import Mapper
 from synthray.data.codec import Codec, Coding, Encoded
 from synthray.data.constrained_codec import ConstrainedCodec
@@ -148,6 +151,19 @@ def encode_all(source: Source, codec: Codec, mapper: Mapper) -> Encoded:
     return Encoded.concat(list(mapper(encode, source.chunks)))
 
 
-def left_out(source: Source, codec: Codec) -> list[str]:
-    """The source's columns that a generator does not know: text, lists and the like."""
-    return [name for name in source.schema.names if name not in codec.schema.names]
+def left_out(source: Source, codec: Codec) -> dict[str, str]:
+    """The source's columns that a generator does not know, each with what it holds instead of what
+    is learned: free text, lists and the like.
+    """
+    return {
+        field.name: _holds(field.type)
+        for field in source.schema
+        if field.name not in codec.schema.names
+    }
+
+
+def _holds(kind: pa.DataType) -> str:
+    plain = arrow_types.value_type(kind)
+    return (
+        "free text" if arrow_types.is_text(plain) else getattr(plain, "extension_name", str(plain))
+    )

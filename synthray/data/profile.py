@@ -60,7 +60,8 @@ class ColumnProfile:
         infinite: of the others, those that are infinite.
         values: how often each occurs, while they are few.
         distinct: their number, and whether each occurs once, estimated.
-        low, high: of finite numbers, as Python has them; of dates and times, as text.
+        low, high: of finite numbers, as Python has them; of durations, as whole numbers of their
+            unit; of dates and times, as text.
         fractions: some number is not whole, or too large to tell.
         examples: the first of the column's values.
     """
@@ -156,7 +157,9 @@ def profile_table(source: Source, names: Sequence[str], mapper: Mapper = map) ->
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Whether a type's columns can be profiled: numbers, text, booleans, dates and times."""
+    """Whether a type's columns can be profiled: numbers, text, booleans, dates and
+    times, durations.
+    """
     kind = arrow_types.value_type(kind)
     return bool(
         arrow_types.is_text(kind)
@@ -164,7 +167,7 @@ def is_plain(kind: pa.DataType) -> bool:
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind)
-        or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind))
+        or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind))
         or pa.types.is_null(kind)
     )
 
@@ -198,8 +201,10 @@ def _range(values: pa.Array, counts: np.ndarray) -> dict[str, Any]:
     """Range, infinities and fractions of distinct values, at least one."""
     kind = values.type
     if not pa.types.is_floating(kind):
+        if pa.types.is_duration(kind):
+            values = values.view(pa.int64())  # Arrow does not compare durations
         ends = pc.min_max(values)
-        if pa.types.is_temporal(kind):
+        if pa.types.is_temporal(values.type):
             ends = {name: ends[name].cast(pa.string()) for name in ("min", "max")}
         return {"low": ends["min"].as_py(), "high": ends["max"].as_py()}
     cells = values.to_numpy().astype(np.float64)

@@ -15,8 +15,9 @@ import pytest
 import tiny
 
 import synthray
-from synthray import frames
+from synthray import fitting, frames
 from synthray.advice import advise
+from synthray.console import Screen
 from synthray.data.chunks import in_memory
 from synthray.errors import (
     ConditionError,
@@ -27,6 +28,7 @@ from synthray.errors import (
     SourceError,
     UsageError,
 )
+from synthray.training.loop import Progress
 
 GAN: dict[str, Any] = {"name": "dcgan", "params": {"width": 4, "critic_width": 4, "latent_dim": 8}}
 QUICK: dict[str, Any] = {
@@ -114,7 +116,7 @@ def test_a_family_that_does_not_fit_the_data_is_refused_before_it_is_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq.write_table(tiny.ring(80), tmp_path / "ring.parquet")
-    monkeypatch.setattr(synthray.api, "encode_all", None)
+    monkeypatch.setattr(fitting, "encode_all", None)
     for family in ("dcgan", "vae"):
         settings = QUICK | {"model": {"name": family}}
         with pytest.raises(ConfigError, match=r"not rows of shape \(4,\)"):
@@ -151,8 +153,11 @@ def test_sections_that_do_not_exist_are_told_all_at_once(pictures: str) -> None:
     with pytest.raises(ConfigError) as error:
         synthray.fit(pictures, modle={}, train={"step": 4}, model={"name": "gan"})
     assert "did you mean 'model'" in str(error.value) and "did you mean 'steps'" in str(error.value)
-    with pytest.raises(ConfigError, match="unknown family 'dcgen'"):
-        synthray.fit(pictures, model={"name": "dcgen"})
+    for model in ("dcgen", {"name": "dcgen"}):
+        with pytest.raises(ConfigError, match="unknown family 'dcgen'"):
+            synthray.fit(pictures, model=model)
+    with pytest.raises(UsageError, match="train: 500 is no dict"):
+        synthray.fit(pictures, train=500)
 
 
 def test_data_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -221,17 +226,48 @@ def test_three_lines_take_and_give_the_same_kind_of_table(frame: str) -> None:
 def test_what_is_no_table_is_told() -> None:
     with pytest.raises(UsageError, match=r"builtins.list is none"):
         synthray.fit([1, 2, 3])
-    with pytest.raises(UsageError, match="cannot be read as Arrow's"):
-        synthray.fit(pandas.DataFrame({"a": [1, "x", None]}))
     with pytest.raises(UsageError, match="frame: 'excel'"):
         frames.from_arrow(pa.table({"a": [1]}), "excel")  # type: ignore[arg-type]
+
+
+def test_what_a_fitted_artifact_is_is_short_to_read(trained: synthray.Artifact) -> None:
+    told = repr(trained)
+    assert len(told) < 200 and "\n" not in told
+    for part in ("dcgan", "200 rows", "2 columns: 'image', 'label'", "arrow", trained.digest[:16]):
+        assert part in told
+
+
+def test_the_public_names_are_found_by_completion() -> None:
+    assert {"Artifact", "evaluate", "fit", "load", "__version__"} <= set(dir(synthray))
+
+
+def test_progress_is_shown_where_somebody_sees_it(
+    pictures: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthray.fit(pictures, **QUICK)
+    assert capsys.readouterr() == ("", "")
+    told: list[Progress] = []
+    synthray.fit(pictures, progress=True, on_progress=told.append, **QUICK)
+    shown = capsys.readouterr()
+    assert shown.out == "" and "training 4/4 steps" in shown.err and told[-1].step == 4
+    monkeypatch.setattr(Screen, "watched", True)
+    synthray.fit(pictures, **QUICK)
+    assert "training 4/4 steps" in capsys.readouterr().err
+    synthray.fit(pictures, progress=False, **QUICK)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_named_family_of_tables_trains_as_long_as_fits_the_rows() -> None:
     table = pandas.DataFrame({"a": range(30), "b": list("xyz") * 10})
     small = {"encoder_widths": [8], "decoder_widths": [8], "latent_dim": 4}
     artifact = synthray.fit(table, model={"name": "tvae", "params": small})
-    assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 300
+    assert artifact.card["batch_size"] == 14 and artifact.card["steps"] == 2000
+
+
+def test_a_family_by_its_name_alone_takes_a_batch_of_whole_packs() -> None:
+    table = pandas.DataFrame({"a": range(1100), "b": list("xyz?") * 275})
+    artifact = synthray.fit(table, model="ctgan", train={"steps": 1})
+    assert artifact.manifest.model.name == "ctgan" and artifact.card["batch_size"] == 510
 
 
 def test_a_family_that_takes_rows_in_packs_trains_by_default() -> None:
@@ -249,13 +285,28 @@ def test_wrong_sections_are_told_before_the_source_is_read(tmp_path: Path) -> No
         synthray.fit(str(tmp_path / "none.csv"), train={"step": 4})
 
 
-def test_columns_of_types_that_no_family_learns_are_left_out() -> None:
+def test_columns_that_are_not_learned_are_told_with_why_and_what_to_do() -> None:
     table = pandas.DataFrame(people())
     table["took"] = pandas.to_timedelta(range(200), unit="s")
     table["half"] = pandas.Series(range(200), dtype="float32").astype("float16")
-    artifact = synthray.fit(table, train={"steps": 20, "batch_size": 64})
-    assert artifact.card["left_out"] == ["took"]
-    assert str(artifact.sample(5)["half"].dtype) == "float16"
+    table["month"] = pandas.period_range("2000-01", periods=200, freq="M")
+    table["range"] = pandas.cut(table["age"], 3)
+    table["tags"] = [["a"]] * 200
+    table["note"] = [f"{n} and some more words {n * n}" for n in range(200)]
+    short = {"steps": 5, "batch_size": 64}
+    with pytest.warns(UserWarning, match="not learned") as told:
+        artifact = synthray.fit(table, train=short)
+    assert len(told) == 1 and told[0].filename == __file__
+    text = str(told[0].message)
+    assert "'month' (pandas.period), 'range' (pandas.interval)" in text
+    assert "'tags' (list<" in text and "'note' (free text)" in text
+    assert "data={'schema': {'note': {'kind': 'categorical'}}}" in text
+    assert artifact.card["left_out"] == ["month", "range", "tags", "note"]
+    rows = artifact.sample(5)
+    assert str(rows["half"].dtype) == "float16" and rows["took"].dtype == table["took"].dtype
+    # What the config says is text is left out as wished.
+    wished = {"schema": {"note": {"kind": "text"}}}
+    synthray.fit(table.drop(columns=["month", "range", "tags"]), data=wished, train=short)
 
 
 def test_numbers_close_together_are_judged() -> None:

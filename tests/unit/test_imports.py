@@ -15,18 +15,18 @@ PACKAGE = Path(synthray.__file__).parent
 # modules of one package.
 ORDER = [
     ("errors", "version"),
-    ("rng", "storage", "frames"),
+    ("rng", "storage"),
     ("config",),
     ("data",),
-    ("models", "metrics", "advice"),
+    ("models", "metrics", "advice", "frames"),
     ("training",),
     ("artifact_files",),
     ("artifact",),
     ("sampling",),
-    ("adapting", "tracking"),
+    ("adapting", "tracking", "console", "arguments"),
     ("tuning",),
-    ("serving", "console", "starter", "diagnosis", "api"),
-    ("distributed",),
+    ("serving", "starter", "diagnosis", "api"),
+    ("distributed", "fitting"),
     ("cli",),
     ("__main__",),
 ]

@@ -440,7 +440,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(place)
 
 
-def fit(source: str, output: Path, killed_at: int = 0, **train: Any) -> synthray.api.Artifact:
+def fit(source: str, output: Path, killed_at: int = 0, **train: Any) -> synthray.Artifact:
     """Train nade for 20 steps; or die after some, as a machine does."""
     settings = {"steps": 20, "batch_size": 100, "checkpoint_every": 5, "eval_every": 10}
     taken = 0

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 
 import synthray
-import synthray.api
 from benchmarks.tabular.runners.measuring import Clock, Draw, Request, main
+from synthray import fitting
 from synthray.config import TrainConfig
 from synthray.models.nade import NADE, Columns
 from synthray.sampling.dataset import shard_bytes
@@ -26,7 +26,7 @@ SIDE = 2048  # of the large matrices
 
 def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
     torch.set_num_threads(request.threads)
-    train, out = synthray.api.train, Path(request.out)
+    train, out = fitting.train, Path(request.out)
 
     def timed_train(*args: Any, **options: Any) -> Any:
         clock.lap("preparation")
@@ -34,7 +34,7 @@ def learn(request: Request, clock: Clock) -> tuple[Draw, dict[str, Any]]:
         clock.lap("training")
         return outcome
 
-    synthray.api.train = timed_train
+    fitting.train = timed_train
     artifact = synthray.fit(
         request.train, output=str(out / "run"), seed=request.seed, **request.params
     )

@@ -146,8 +146,8 @@ class Joint(Step):
     def load(self, state: Any) -> None:
         columns = {}
         for column in self.columns:
-            kind = arrow_types.parse(column.arrow_type)
-            columns[column.name] = pa.array(state[column.name], pa.string()).cast(kind)
+            text = pa.array(state[column.name], pa.string())
+            columns[column.name] = arrow_types.from_text(text, arrow_types.parse(column.arrow_type))
         self._take(pa.table({self.name: joined(list(columns.values()))} | columns))
 
 
