@@ -9,7 +9,9 @@ from synthray.data.chunks import Source
 EPOCHS = 40
 """Passes over a table: on Adult, columns and pairs get hardly better after them."""
 LEAST, MOST = 2_000, 20_000
-"""Steps, whatever the number of rows."""
+"""Steps, whatever the number of rows: the relations of a small table need them."""
+WIDE, SHORTEST = 60_000, 300
+"""Columns times steps beyond which a wide table is given fewer, for a minute or two is long."""
 TABLE_BATCH, IMAGE_BATCH = 512, 128
 
 
@@ -32,7 +34,8 @@ def advise(source: Source, together: int = 1) -> Advice:
     if source.image_columns:
         return Advice("rpgan", 5000, _whole(min(IMAGE_BATCH, half), together))
     batch = _whole(min(TABLE_BATCH, half), together)
-    return Advice("nade", min(max(EPOCHS * source.rows // batch, LEAST), MOST), batch)
+    least = min(LEAST, max(SHORTEST, WIDE // max(len(source.schema), 1)))
+    return Advice("nade", min(max(EPOCHS * source.rows // batch, least), MOST), batch)
 
 
 def _whole(rows: int, together: int) -> int:

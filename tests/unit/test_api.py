@@ -270,6 +270,17 @@ def test_a_family_by_its_name_alone_takes_a_batch_of_whole_packs() -> None:
     assert artifact.manifest.model.name == "ctgan" and artifact.card["batch_size"] == 510
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "steps"),
+    [(30, 2, 2_000), (600, 100, 600), (600, 1_000, 300), (100_000, 4, 7_812), (10**6, 4, 20_000)],
+)
+def test_small_tables_train_longer_and_wide_ones_no_longer_than_is_bearable(
+    rows: int, columns: int, steps: int
+) -> None:
+    table = pa.table({str(n): pa.array(range(rows)) for n in range(columns)})
+    assert advise(in_memory("rows", table)).steps == steps
+
+
 def test_a_family_that_takes_rows_in_packs_trains_by_default() -> None:
     table = pandas.DataFrame({"a": range(60), "b": list("xyz") * 20})
     small = {"generator_widths": [8], "critic_widths": [8], "latent_dim": 4, "pack": 7}
