@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from synthray.data import arrow_types
 from synthray.data.codec import DataSpec, Value
-from synthray.data.schema import Column, Kind, Schema
+from synthray.data.schema import Column, Kind, Schema, near
 from synthray.data.sketches import plain
 from synthray.errors import ConditionError, SourceError
 
@@ -153,8 +152,7 @@ def not_learned(schema: Schema, name: str, asked: str = "where") -> ConditionErr
         told = f"no column named {name!r} is learned"
     elif schema[name].kind == Kind.id:
         told = f"column {name!r} is an id, and ids are made anew"
-    close = difflib.get_close_matches(name, known, n=1) if name not in schema.names else []
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = near(name, known) if name not in schema.names else ""
     return ConditionError(f"{asked}: {told}", f"{hint}its columns: {', '.join(known)}")
 
 

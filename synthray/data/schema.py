@@ -55,11 +55,16 @@ class Column(BaseModel):
 
 def no_column(place: str, name: str, names: Sequence[str]) -> SchemaError:
     """That ``place`` names a column that is none of these."""
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
     return SchemaError(
-        f"{place}: no column named {name!r}", f"{hint}the columns are: {', '.join(names)}"
+        f"{place}: no column named {name!r}",
+        f"{near(name, names)}the columns are: {', '.join(names)}",
     )
+
+
+def near(name: str, names: Sequence[str]) -> str:
+    """A question, with a space after it, whether the nearest of these names was meant; or none."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 class Schema(BaseModel):

@@ -132,14 +132,15 @@ class Space:
         reach: of each slot, [slots, blocks, rows].
     """
 
-    def __init__(self, steps: Sequence[Step], blocks: int, rows: int) -> None:
-        weight = steps[0].weight
+    def __init__(self, weight: Tensor, slots: int, codes: int, blocks: int, rows: int) -> None:
+        """Args:
+        weight: of any slot; slots: to be drawn one by one; codes: of the largest of these.
+        """
         embedding, hidden = weight.shape
-        most = max(step.codes for step in steps)
         self.seen = weight.new_empty((blocks, rows, embedding))
         self.hidden = weight.new_empty((blocks, rows, hidden))
-        self.powers, self.passed = weight.new_empty((2, blocks * most * rows))
-        self.reach = weight.new_empty((len(steps), blocks, rows))
+        self.powers, self.passed = weight.new_empty((2, blocks * codes * rows))
+        self.reach = weight.new_empty((slots, blocks, rows))
         self._code = torch.empty(blocks * rows, dtype=torch.int32, device=weight.device)
         self._found = torch.empty_like(self.seen)
 
@@ -178,8 +179,9 @@ class Drawing:
                 )
             )
         self.steps = sorted(steps, key=lambda step: -step.codes)
+        self.embeddings = {step.slot: step.embedding for step in steps}
         self._beginnings: dict[tuple[float, ...], Beginnings | None] = {}
-        self._space: tuple[tuple[int, int], Space] | None = None
+        self._space: tuple[tuple[int, ...], Space] | None = None
 
     def draw(
         self,
@@ -203,11 +205,11 @@ class Drawing:
         rest = begun.rest if begun else [step for step in self.steps if step.slot not in given]
         blocks, _, rows = points.shape
         seen = seen.expand(blocks, rows, -1)
-        most = max(step.codes for step in self.steps)
+        most = max((step.codes for step in rest), default=1)
         together = min(blocks, max(SPACE // (rows * most), 1))
         for start in range(0, blocks, together):
             here = slice(start, start + together)
-            space = self._room(*points[here].shape[::2])
+            space = self._room(len(rest), most, len(points[here]), rows)
             for careful in (False, True):
                 if begun:
                     begun.draw(points[here], x[:, here], space)
@@ -216,9 +218,10 @@ class Drawing:
                 if _follow(rest, space, points[here], x[:, here], careful):
                     break
 
-    def _room(self, blocks: int, rows: int) -> Space:
-        if self._space is None or self._space[0] != (blocks, rows):
-            self._space = (blocks, rows), Space(self.steps, blocks, rows)
+    def _room(self, *size: int) -> Space:
+        """That of the last draw, if it is of the size: see `Space`."""
+        if self._space is None or self._space[0] != size:
+            self._space = size, Space(self.steps[0].weight, *size)
         return self._space[1]
 
     def _begun(self, given: list[int], key: tuple[float, ...], seen: Tensor) -> Beginnings | None:
@@ -251,7 +254,7 @@ def _follow(steps: Sequence[Step], space: Space, points: Tensor, x: Tensor, care
     if not steps:
         return True
     blocks, _, rows = points.shape
-    seen, hidden, reach = space.seen, space.hidden, space.reach[: len(steps)]
+    seen, hidden, reach = space.seen, space.hidden, space.reach
     for step, point in zip(steps, reach, strict=True):
         shape = blocks, step.codes, rows
         powers = space.powers[: math.prod(shape)].view(shape)

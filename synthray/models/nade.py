@@ -158,24 +158,22 @@ class NADE(GenerativeModel):
             here = slice(start, start + 1 + len(more))
             # Where all rows are given the same, one of them tells it.
             told = (here, slice(None)) if key is None else (slice(start, start + 1), slice(1))
-            seen = self._given(x[:, *told], fixed, None if cond is None else cond[told])
+            seen = self._given(drawing, x[:, *told], fixed, None if cond is None else cond[told])
             drawing.draw(fixed, key, seen, points[here], x[:, here])
         return x.flatten(1).T
 
-    def _given(self, x: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
+    def _given(self, drawing: Drawing, x: Tensor, slots: list[int], cond: Tensor | None) -> Tensor:
         """What is known before the first draw, [blocks, rows, embedding].
 
         Args:
             x: compact rows [width, blocks, rows], of which the codes of ``slots`` are given.
         """
-        net, columns = self.columns, self.layout.code_columns
         seen = x.new_zeros((*x.shape[1:], self.config.embedding))
         if cond is not None:
             for block, given in zip(seen, cond, strict=True):
                 block += self._of_conditions(given)
-        embedding = net.embedding() if slots else seen
         for slot in slots:
-            seen += embedding[x[columns[slot]].long() + net.starts[slot]]
+            seen += drawing.embeddings[slot][x[self.layout.code_columns[slot]].long()]
         return seen
 
     def _drawing(self) -> Drawing:

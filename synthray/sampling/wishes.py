@@ -139,9 +139,10 @@ class _Wishes:
             self.balances.append(Balance(position, (), _filled(name, given, found)))
             return
         layout = self.spec.layout
-        if layout is None or not self._holds or name not in [slot.name for slot in layout.slots]:
+        slots = [slot.name for slot in layout.slots] if layout is not None else []
+        if layout is None or not self._holds or name not in slots:
             raise self._not_balanced(name)
-        at = [slot.name for slot in layout.slots].index(name)
+        at = slots.index(name)
         slot = layout.slots[at]
         found = np.asarray(slot.counts, dtype=np.float64)
         if slot.hidden is not None:

@@ -122,6 +122,11 @@ class Plan:
         """
         return [RuleStats.of(rule, rows)[0] for rule in self.rules]
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that the constraints name."""
+        return list(dict.fromkeys(name for rule in self.rules for name in rule.names))
+
     def named(self, rows: pa.Table) -> pa.Table:
         """The columns that the constraints name, in the source's types.
 
@@ -131,7 +136,7 @@ class Plan:
         Raises:
             SchemaError: a table that lacks a column, or has it in a type that does not fit.
         """
-        named = dict.fromkeys(name for rule in self.rules for name in rule.names)
+        named = self.names
         lacking = [name for name in named if name not in rows.column_names]
         if lacking:
             raise SchemaError(
@@ -140,7 +145,7 @@ class Plan:
             )
         schema = pa.schema([self.types.field(name) for name in named])
         try:
-            return in_types(rows.select(list(named)), schema)
+            return in_types(rows.select(named), schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SchemaError(
                 f"the table's columns do not fit the source's: {error}",

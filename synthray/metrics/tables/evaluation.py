@@ -81,8 +81,8 @@ def evaluate_tables(
     keeping = check_constraints(
         subjects.schema,
         subjects.constraints,
-        subjects.real.chunks,
-        subjects.synthetic.chunks,
+        subjects.real,
+        subjects.synthetic,
         mapper,
     )
     shapes, shapes_floor = column_shapes(x, y), column_shapes(x, z)

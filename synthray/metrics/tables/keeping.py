@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthray.config.constraints import Constraint
-from synthray.data.chunks import Chunk
+from synthray.data.chunks import Chunk, Source
 from synthray.data.constraints import Plan, RuleStats
 from synthray.data.prepare import Mapper
 from synthray.data.schema import Schema
@@ -37,8 +37,8 @@ class Keeping:
 def check_constraints(
     schema: Schema,
     constraints: Sequence[Constraint],
-    real: Sequence[Chunk],
-    synthetic: Sequence[Chunk],
+    real: Source,
+    synthetic: Source,
     mapper: Mapper,
 ) -> list[Keeping]:
     """Hold all rows against the constraints, in the order of the config.
@@ -55,21 +55,24 @@ def check_constraints(
         return []
     plan = Plan(schema, constraints)
 
+    # Names alone go to whoever reads: a source may hold a table.
+    ours, theirs = ([n for n in plan.names if n in s.schema.names] for s in (real, synthetic))
+
     def of_real(chunk: Chunk) -> tuple[list[RuleStats], list[Any]]:
-        rows = plan.named(chunk.read())
+        rows = plan.named(chunk.select(ours).read())
         return plan.statistics(rows), plan.partial(rows)
 
     sums: list[Any] | None = None
     found: list[list[RuleStats]] = []
-    for stats, partial in mapper(of_real, real):
+    for stats, partial in mapper(of_real, real.chunks):
         found.append(stats)
         sums = partial if sums is None else plan.merge(sums, partial)
     plan.fit(sums or [])
 
     def of_synthetic(chunk: Chunk) -> list[RuleStats]:
-        return plan.statistics(plan.named(chunk.read()))
+        return plan.statistics(plan.named(chunk.select(theirs).read()))
 
-    pairs = zip(_merged(mapper(of_synthetic, synthetic)), _merged(found), strict=True)
+    pairs = zip(_merged(mapper(of_synthetic, synthetic.chunks)), _merged(found), strict=True)
     return [
         Keeping(made.violation.text, _share(made), _share(held), made.violation.example)
         for made, held in pairs
