@@ -67,7 +67,8 @@ class Waves(nn.Module):
         if self.wave is None:
             return self.own
         smooth = torch.bmm(self.basis, self.wave).flatten(0, 1)
-        return self.own.index_add(0, self.number, smooth[self.place])
+        # Where products are bfloat16's, the sum is still float32's.
+        return self.own.index_add(0, self.number, smooth[self.place].to(self.own.dtype))
 
 
 def _waves(slot: Slot) -> Tensor:

@@ -83,6 +83,19 @@ def trained(name: str, steps: int, **params: Any) -> GenerativeModel:
     return engine.ema.model.eval()
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_trains_in_bfloat16(name: str) -> None:
+    """Products alone are rounded: the first losses are float32's to its eight bits."""
+    told = {}
+    for precision in ("float32", "bfloat16"):
+        config = TrainConfig(steps=10, batch_size=ROWS, precision=precision)
+        engine = Engine(build(name, (3,)), config, seed=0, rows=Rows.all(ROWS))
+        told[precision] = engine.train_step(batch_of((3,)))
+        assert all(p.dtype == torch.float32 for p in engine.model.parameters())
+    for key, value in told["float32"].items():
+        torch.testing.assert_close(told["bfloat16"][key], value, rtol=0.02, atol=0.02)
+
+
 @torch.no_grad()
 def drawn(model: GenerativeModel, count: int = 4000, **given: Any) -> Tensor:
     return model.sample(count, random_of(count), None, **given)
