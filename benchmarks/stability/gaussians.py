@@ -76,7 +76,9 @@ def config_of(name: str, seed: int, steps: int) -> Config:
 def digest_of(name: str, steps: int) -> str:
     """Of all that a row depends on, but for its seed."""
     training = {"rows": TRAINING_ROWS, "batch": BATCH, "ema_decay": EMA_DECAY, "steps": steps}
-    return digest({"mixture": name, "model": settings_of(model_of(name)), "train": training})
+    return digest(
+        {"mixture": name, "model": settings_of(model_of(name), images=False), "train": training}
+    )
 
 
 def train(name: str, seed: int, steps: int) -> dict[str, Any]:

@@ -19,7 +19,13 @@ FOLDER = Path(__file__).parent / "results"
 PLAIN = AdversarialConfig().model_dump(mode="json")
 
 
-def settings_of(model: dict[str, Any]) -> dict[str, Any]:
+NETWORKS = {"rpgan": 2}
+"""To be raised when a family's networks for images change, though their settings stay: older rows
+no longer count.
+"""
+
+
+def settings_of(model: dict[str, Any], images: bool = True) -> dict[str, Any]:
     """A model's settings with its family's defaults, but for parts that no row depends on yet.
 
     What every adversarial family has, at a value that switches it off or changes nothing, is left
@@ -27,7 +33,9 @@ def settings_of(model: dict[str, Any]) -> dict[str, Any]:
     """
     params = models.check_params(ModelConfig(**model)).model_dump(mode="json")
     told = {name: value for name, value in params.items() if PLAIN.get(name) != value}
-    return {"name": model["name"], "params": told}
+    name = model["name"]
+    version = {"networks": NETWORKS[name]} if images and name in NETWORKS else {}
+    return {"name": name, "params": told, **version}
 
 
 def digest(settings: Any) -> str:

@@ -15,6 +15,7 @@ from synthray.data.codec import DataSpec
 from synthray.errors import ConfigError
 from synthray.models.adversarial import AdversarialConfig, AdversarialModel
 from synthray.models.base import one_hot
+from synthray.models.bounded import bounded
 from synthray.models.convolution import Decoder, Encoder, image_side, init_dcgan, init_kaiming
 from synthray.models.perceptron import PerceptronCritic, PerceptronGenerator
 from synthray.models.regularizers import spectrally_normed
@@ -47,14 +48,15 @@ class ComposedConfig(AdversarialConfig):
 
 
 class ImageGenerator(nn.Module):
-    """z and conditions to images in [-1, 1]."""
+    """z and conditions to images in [-1, 1]: by tanh after batch norm, else by `bounded`."""
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: nn.Module, normed: bool) -> None:
         super().__init__()
         self.decoder = decoder
+        self.bound = torch.tanh if normed else bounded
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        return torch.tanh(self.decoder(z, cond).float())
+        return self.bound(self.decoder(z, cond).float())
 
 
 class ProjectionCritic(nn.Module):
@@ -102,14 +104,15 @@ class ComposedGAN(AdversarialModel):
                     "model.params.generator_norm: the convolutional generator needs batch norm",
                     "set generator_norm: batch, or architecture: residual",
                 )
-            generator = ImageGenerator(Decoder(config.latent_dim, config.width, spec))
+            generator = ImageGenerator(Decoder(config.latent_dim, config.width, spec), norm)
             init_dcgan(generator)
         else:
             self._check_images()
             generator = ImageGenerator(
                 ResidualDecoder(
                     config.latent_dim, config.width, spec, norm=norm, attention=config.attention
-                )
+                ),
+                norm,
             )
         return spectrally_normed(generator) if config.spectral_norm == "both" else generator
 

@@ -9,6 +9,7 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +18,6 @@ from synthray.data.codec import DataSpec
 from synthray.models.adversarial import AdversarialConfig, AdversarialModel
 from synthray.models.base import join_condition
 from synthray.models.norm import BatchNorm
-from synthray.models.perceptron import bounded
 from synthray.rng import BatchRandom
 
 Width = Annotated[int, Field(ge=1)]
@@ -44,7 +44,8 @@ class Generator(nn.Module):
         h = join_condition(z, cond, self.spec)
         for linear, norm in zip(self.hidden, self.norms, strict=True):
             h = F.leaky_relu(norm(linear(h)), 0.2)
-        return bounded(self.output(h), self.spec).view(-1, *self.spec.shape)
+        x: Tensor = self.output(h).view(-1, *self.spec.shape)
+        return torch.tanh(x) if len(self.spec.shape) == 3 else x  # numbers lie anywhere
 
 
 class Critic(nn.Module):

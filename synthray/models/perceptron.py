@@ -11,12 +11,8 @@ from torch import Tensor, nn
 
 from synthray.data.codec import DataSpec
 from synthray.models.base import join_condition
+from synthray.models.bounded import bounded
 from synthray.rng import BatchRandom
-
-
-def bounded(x: Tensor, spec: DataSpec) -> Tensor:
-    """Pixels lie in [-1, 1], the numbers of a row anywhere."""
-    return torch.tanh(x) if len(spec.shape) == 3 else x
 
 
 class Perceptron(nn.Module):
@@ -42,8 +38,8 @@ class PerceptronGenerator(nn.Module):
         self.network = Perceptron([inputs, *widths, math.prod(spec.shape)])
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        x = self.network(join_condition(z, cond, self.spec)).float()
-        return bounded(x, self.spec).view(-1, *self.spec.shape)
+        x = self.network(join_condition(z, cond, self.spec)).float().view(-1, *self.spec.shape)
+        return bounded(x) if len(self.spec.shape) == 3 else x  # numbers lie anywhere
 
 
 class PerceptronCritic(nn.Module):
