@@ -27,6 +27,7 @@ from synthray.frames import Frame, frame_of, template_of, to_arrow
 from synthray.rng import Rows
 from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
+from synthray.training.device import here
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress, train
@@ -61,6 +62,7 @@ def fit(
         on_progress: called with how far training is.
         sections: of the config, as in the file: ``model={"name": "cvae"}, train={"steps": 500}``;
             ``model="cvae"`` is short for the former. Without ``track`` nothing is logged.
+            ``cluster={"gpus_per_worker": 1}`` trains on this machine's GPU.
 
     Raises:
         UsageError: no table.
@@ -139,6 +141,7 @@ def _fit(
     frame: Frame | None,
 ) -> Artifact:
     tracking.check(config)
+    device = here(config)
     if config.model.name != "adgan":
         models.check_params(config.model)
     opened, codec = open_data(config.data, models.coding(config.model), opened=opened)
@@ -150,7 +153,8 @@ def _fit(
     check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)
-    engine = new_engine(config, codec, Rows.all(config.train.batch_size), prepare=adopt_base)
+    rows = Rows.all(config.train.batch_size)
+    engine = new_engine(config, codec, rows, device, prepare=adopt_base)
     batches = batches_in_memory(config, data)
     store = CheckpointStore(config.place("checkpoints"), name, config.train.keep_checkpoints)
     with tracking.tracking(config, name, log.warning) as trackers:

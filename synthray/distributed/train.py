@@ -37,6 +37,7 @@ from synthray.rng import Rows
 from synthray.sampling.wishes import check_wishes
 from synthray.training.beginning import check_model, new_engine
 from synthray.training.checkpoint import CheckpointStore
+from synthray.training.device import deterministic
 from synthray.training.engine import Engine
 from synthray.training.fingerprint import fingerprint
 from synthray.training.loop import Hooks, Progress
@@ -261,7 +262,7 @@ def _train_here(job: Job) -> None:
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(config.cluster.cpus_per_worker)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic()
     device = ray.train.torch.get_device() if config.cluster.gpus_per_worker else "cpu"
     together = rows_together(config.model)
     rows = Rows.share(config.train.batch_size, rank, workers, together)

@@ -18,6 +18,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from synthray.config import Config
 from synthray.data.codec import Codec, Encoded
 from synthray.errors import SynthRayError
+from synthray.training.device import deterministic
 from synthray.tuning.objective import WORST, SeedResult
 from synthray.tuning.report import TrialRow
 from synthray.tuning.space import settings_of
@@ -48,7 +49,7 @@ class TrialActor(tune.Trainable):
             raise RuntimeError("the trial was started without its job")
         cluster = job.config.cluster
         torch.set_num_threads(cluster.cpus_per_worker)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic()
         self._job = job
         self._device = "cuda" if cluster.gpus_per_worker else "cpu"
         self._place: Path | None = None

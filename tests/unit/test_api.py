@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import torch
 
 import synthray
 from synthray import fitting, frames
@@ -338,3 +339,9 @@ def test_whole_numbers_with_missing_cells_stay_whole_in_pandas() -> None:
     rows = synthray.fit(table, train={"steps": 20, "batch_size": 64}).sample(500)
     assert (rows.dtypes == table.dtypes).all()
     assert set(rows["n"].dropna()) <= set(table["n"].dropna())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_the_training() -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.gpus_per_worker: 1, and torch finds no GPU"):
+        synthray.fit(pa.table({"x": [1.0, 2.0] * 20}), cluster={"gpus_per_worker": 1})
