@@ -100,12 +100,12 @@ def measure(digits: Digits, judge: Judge, seed: int, options: Any) -> dict[str, 
     model = models.build(config.model, DataSpec(shape=(3, 28, 28), rows=len(digits.train)))
     rows = Rows.all(BATCH)
     engine = Engine(model, config.train, seed=seed, rows=rows, device=options.device)
-    began = time.process_time()
+    began, clock = time.process_time(), time.monotonic()
     for step in track(range(options.steps), f"seed {seed}"):
         x, _ = stack(digits, rng.stream(seed, "stack", step), BATCH)
         pixels = torch.from_numpy(x).to(options.device).float().mul_(2 / 255).sub_(1)
         engine.train_step(Batch(pixels, torch.empty(BATCH, 0, dtype=torch.int64)))
-    seconds = time.process_time() - began
+    seconds, wall = time.process_time() - began, time.monotonic() - clock
     made = []
     for block in range(0, SAMPLES, 1_000):
         random = BatchRandom(rng.stream(seed, "judge", block), Rows.all(1_000), options.device)
@@ -120,7 +120,9 @@ def measure(digits: Digits, judge: Judge, seed: int, options: Any) -> dict[str, 
         "width": options.width,
         "modes": len(np.unique(modes)),
         "kl": divergence(modes),
+        "device": options.device,
         "cpu_seconds": seconds,
+        "seconds": wall,
     }
 
 
@@ -128,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("digits", type=Path, help="the folder that examples/datasets.py wrote")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=2_000)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--faster", type=float, default=10.0)
@@ -141,7 +144,7 @@ def main() -> None:
     judge = Judge(digits, options.work)
     results, config = Results(options.out), digest_of(options)
     done = {row["seed"] for row in results.of(config)}
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         if seed not in done:
             results.add(measure(digits, judge, seed, options))
     table = Table(title=f"stacked MNIST, {SAMPLES:,} samples")
