@@ -17,6 +17,8 @@ from synthray.models.base import GenerativeModel
 
 WHOLE_RATE = 32
 """Rows a step from which on the generator's learning rate is the family's default."""
+ENOUGH = 100
+"""Rows from which on the critic's is."""
 
 
 def adapting(config: Config, base: str) -> Config:
@@ -90,8 +92,15 @@ def _image_settings(config: Config, codec: Codec) -> dict[str, Any]:
     return {"image_side": side, "image_mode": mode}
 
 
-def with_conditions(config: Config, codec: Codec) -> Config:
-    """The config with the data's condition values matched to the base's, once they are known.
+def critic_rate(rows: int) -> float:
+    """The critic's learning rate, by the square root of few rows: it learns them by heart."""
+    whole = AdGANConfig.model_fields["critic"].default.lr
+    return float(whole * min(1.0, (rows / ENOUGH) ** 0.5))
+
+
+def with_data(config: Config, codec: Codec) -> Config:
+    """The config with what depends on the data, once they are known: their condition values matched
+    to the base's, and the critic's learning rate unless it is given.
 
     Configs of other families come back as they are.
     """
@@ -108,8 +117,9 @@ def with_conditions(config: Config, codec: Codec) -> Config:
     for mine, theirs in zip(codec.schema.conditions, base.schema.conditions, strict=False):
         values = list(theirs.values or ())
         known.append([values.index(v) if v in values else -1 for v in mine.values or ()])
-    reference = params["base"] | {"known": known}
-    model = config.model.model_copy(update={"params": params | {"base": reference}})
+    critic = {"lr": critic_rate(codec.spec.rows)} | params.get("critic", {})
+    told = {"base": params["base"] | {"known": known}, "critic": critic}
+    model = config.model.model_copy(update={"params": params | told})
     return config.model_copy(update={"model": model})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from synthray import arguments, artifact_files, models, tracking
 from synthray import artifact as artifacts
-from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.adapting import adapting, adopt_base, with_data
 from synthray.advice import advise
 from synthray.api import Artifact
 from synthray.config import Config, ModelConfig, parse
@@ -149,7 +149,7 @@ def _fit(
     if not opened.image_columns:  # beside images, data.conditions names what is learned
         _warn(omitted, config)
     fit_codec(opened, codec, map, counts=config.train.privacy is None)
-    config = with_conditions(config, codec)
+    config = with_data(config, codec)
     check_model(config, codec)
     data = encode_all(opened, codec, map)
     name = fingerprint(config, codec, data)

@@ -38,7 +38,7 @@ from rich.table import Table
 from benchmarks.stability import transfer
 from benchmarks.stability.digits import Digits, Judge, load
 from benchmarks.stability.transfer import NewDigits, adapter, base_of, drawn, few, fine_tuned
-from synthray.adapting import WHOLE_RATE, rate
+from synthray.adapting import WHOLE_RATE, critic_rate, rate
 from synthray.models.adgan import AdGANConfig
 
 SHOTS = (10, 100, 1_000)
@@ -54,7 +54,7 @@ RATES = {
 CHECKPOINTS = (200, 400, 600, 800, 1_000, 1_200)
 BASES = 1
 """Trained bases: seed s starts from number s modulo this. The seed moves rows, deltas and noise."""
-VERSION, ADAPTER_VERSION = 1, 2
+VERSION, ADAPTER_VERSION = 1, 3
 """To be raised when the code changes what comes out: of everything, of adapting alone."""
 METHODS = ("base", "adapted", *RATES, "real")
 """Those of fine-tuning go by their learning rates, generator / critic."""
@@ -70,7 +70,7 @@ def settings(method: str, shots: int) -> str:
         fields = AdGANConfig.model_fields
         chosen = ("rank", "budget", "freeze", "generator", "critic", "seek", "seeker")
         defaults = {name: str(fields[name].default) for name in chosen}
-        how += [ADAPTER_VERSION, STEPS[shots], defaults]
+        how += [ADAPTER_VERSION, STEPS[shots], defaults, critic_rate(shots)]
         if shots < WHOLE_RATE:
             how.append(rate(shots))
     tree = {"real": [judged], "base": [judged, base]}.get(method, [judged, base, how])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.stability.digits import Digits, Judge, without_conditions
 from synthray import rng
-from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.adapting import adapting, adopt_base, with_data
 from synthray.artifact import save_trained
 from synthray.artifact_files import load_weights, read_manifest
 from synthray.config import Config
@@ -110,7 +110,7 @@ def adapter(codec: Codec, base: str, seed: int, steps: int, batch: int, **params
     """What `synthray adapt` trains."""
     model = {"name": "adgan", "params": params}
     config = config_of(model, seed, steps, batch, Path("unused"))
-    config = with_conditions(adapting(config, base), codec)
+    config = with_data(adapting(config, base), codec)
     return new_engine(config, codec, Rows.all(batch), prepare=adopt_base)
 
 

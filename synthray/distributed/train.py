@@ -16,7 +16,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from synthray import artifact, storage, tracking
-from synthray.adapting import adopt_base, with_conditions
+from synthray.adapting import adopt_base, with_data
 from synthray.artifact import Artifact
 from synthray.config import ClusterConfig, Config
 from synthray.data.batches import Batches, check_size, in_memory
@@ -93,7 +93,7 @@ def train(
         check_params(config.model)
     storage.preflight(config.output)
     source, codec, data = prepare(config, say, opened)
-    config = with_conditions(config, codec)
+    config = with_data(config, codec)
     name = fingerprint(config, codec, data if data is not None else source)
     existing = _existing(config, name)
     if existing is not None:
@@ -140,7 +140,7 @@ def prepare(
         say(f"left out, for they cannot be learned: {', '.join(omitted)}")
     check_size(spec.rows, config.train.batch_size)
     check_shares(config, stream=False)
-    check_model(with_conditions(config, codec), codec)
+    check_model(with_data(config, codec), codec)
     check_wishes(config, codec)
     gigabytes = spec.rows * math.prod(spec.shape) * codec.storage.itemsize / 1e9
     stream = config.data.stream == "always" or (

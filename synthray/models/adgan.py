@@ -3,10 +3,10 @@
 Deltas on the generator's affine parts, its middle block and its output layer (`deltas`), zero at
 first, so that step 0 is the base; the light affine domain of StyleDomain (Alanov et al. 2022,
 2212.10229). The critic goes on from the base's, its lower layers frozen (Mo et al. 2020, FreezeD,
-2002.10964). Learning rates stay what they are to the end, and the critic learns slowly: with few
-rows a critic that learns faster, or rates that fall, overfit (docs/experiments.md). Where there are
-but FEW rows, the critic waits for half of the training, and the generator seeks each of them
-(`seeking`): with a critic from the start it falls for one row after the other.
+2002.10964). Learning rates stay what they are to the end: falling ones do not get as far
+(docs/experiments.md). Where there are but FEW rows, the critic waits for half of the training, and
+the generator seeks each of them (`seeking`): with a critic from the start it falls for one row
+after the other.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class AdGANConfig(AdversarialConfig):
         OptimizerConfig(lr=3e-2, beta1=0.0, beta2=0.99), description="of the generator, seeking"
     )
     generator: OptimizerConfig = OptimizerConfig(lr=2e-2, beta1=0.0, beta2=0.99)
-    critic: OptimizerConfig = OptimizerConfig(lr=3e-4, beta1=0.0, beta2=0.99)
+    critic: OptimizerConfig = OptimizerConfig(lr=1e-3, beta1=0.0, beta2=0.99)
 
 
 class Conditions(nn.Module):

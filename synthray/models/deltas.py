@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-VECTOR = 0.2
+VECTOR = 0.4
 """What a shift of 1 adds to a bias, or to a gain or offset of batch norm."""
 WEIGHT = 2.0
 """What a delta of 1 adds to a weight, in units of its root mean square."""

@@ -15,7 +15,7 @@ from tiny import png
 
 import synthray
 from synthray import models
-from synthray.adapting import adapting, adopt_base, rate, with_conditions
+from synthray.adapting import adapting, adopt_base, critic_rate, rate, with_data
 from synthray.artifact import Artifact
 from synthray.artifact_files import Manifest
 from synthray.config import Config
@@ -91,7 +91,7 @@ def config_of(source: Path, base: str, output: Path, **params: Any) -> tuple[Con
     config = adapting(Config.model_validate(tree), base)
     opened, codec = open_data(config.data)
     fit_codec(opened, codec, map)
-    return with_conditions(config, codec), codec, encode_all(opened, codec, map)
+    return with_data(config, codec), codec, encode_all(opened, codec, map)
 
 
 def run(source: Path, base: str, output: Path, stop_at: int | None = None) -> Engine:
@@ -205,6 +205,17 @@ def test_small_batches_lower_the_rate_unless_it_is_given(
     config, codec, _ = config_of(new, base, tmp_path / "out", generator={"lr": 0.5})
     assert models.build(config.model, codec.spec).config.generator.lr == 0.5
     assert rate(32) == rate(512) == 2e-2
+
+
+def test_few_rows_slow_the_critic_down(base: str, new: Path, tmp_path: Path) -> None:
+    """A critic learns few rows by heart; how many there are is known once the data are read."""
+    config, codec, _ = config_of(new, base, tmp_path / "out")
+    critic = models.build(config.model, codec.spec).config.critic
+    assert codec.spec.rows == 72
+    assert critic.lr == pytest.approx(1e-3 * 0.72**0.5) and critic.beta1 == 0.0
+    config, codec, _ = config_of(new, base, tmp_path / "out", critic={"lr": 0.5})
+    assert models.build(config.model, codec.spec).config.critic.lr == 0.5
+    assert critic_rate(100) == critic_rate(10**6) == 1e-3
 
 
 def test_the_average_reaches_back_over_a_sixth_of_the_steps(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import synthray
 from synthray import rng
-from synthray.adapting import adapting, adopt_base, with_conditions
+from synthray.adapting import adapting, adopt_base, with_data
 from synthray.config import Config
 from synthray.data.batches import MemoryBatches
 from synthray.data.prepare import encode_all, fit_codec, open_data
@@ -58,7 +58,7 @@ def run(source: Path, base: str, output: Path, stop_at: int | None = None) -> En
     config = adapting(Config.model_validate(tree), base)
     opened, codec = open_data(config.data)
     fit_codec(opened, codec, map)
-    engine = new_engine(with_conditions(config, codec), codec, Rows.all(8), prepare=adopt_base)
+    engine = new_engine(with_data(config, codec), codec, Rows.all(8), prepare=adopt_base)
     batches = MemoryBatches(encode_all(opened, codec, map), 8, 0)
     hooks = Hooks(on_eval=lambda progress, _: progress.step == stop_at)
     train(engine, codec, batches, CheckpointStore(config.place("checkpoints"), "f" * 64), hooks)
