@@ -22,6 +22,8 @@ SIDE = 8
 DIMENSIONS = 32
 """Principal components kept of what is larger."""
 MIN_ROWS = 40
+MIN_DISTINCT = 20
+"""Rows that differ, of those that others are compared with: fewer make no neighbourhoods."""
 
 
 class QuickJudge:
@@ -33,7 +35,11 @@ class QuickJudge:
 
     Args:
         real: [n, *shape], n at least 40; half of them set the scene, and the other half the floor.
+            Coverage counts rows that are equal once: a ball around one would have no radius.
         seed: of the split.
+
+    Raises:
+        UsageError: too few rows, or too few that differ.
 
     Attributes:
         rows: how many generated rows a score compares with as many real ones.
@@ -52,8 +58,16 @@ class QuickJudge:
         self._axes = axes[:DIMENSIONS].T / max(variance, 1e-12) ** 0.5
         order = rng.stream(seed, "quick").permutation(len(flat))
         self.rows = len(flat) // 2
-        self._real = self._features(real)[order[: self.rows]]
-        self.floor = self._compare(self._features(real)[order[self.rows : 2 * self.rows]])
+        here = order[: self.rows]
+        _, kept = np.unique(flat[here], axis=0, return_index=True)
+        if len(kept) < MIN_DISTINCT:
+            raise UsageError(
+                f"quick scores: of {len(here)} real rows {len(kept)} differ",
+                f"give at least {MIN_DISTINCT} that differ",
+            )
+        features = self._features(real)
+        self._real, self._distinct = features[here], features[here[np.sort(kept)]]
+        self.floor = self._compare(features[order[self.rows : 2 * self.rows]])
 
     def score(self, fake: Tensor) -> dict[str, float]:
         """Scores of generated rows [m, *shape]; m should be ``rows``.
@@ -67,7 +81,7 @@ class QuickJudge:
         return self._compare(self._features(fake))
 
     def _compare(self, fake: np.ndarray) -> dict[str, float]:
-        found = precision_recall(self._real, fake)
+        found = precision_recall(self._distinct, fake)
         metric = Frechet()
         states = [
             metric.update(metric.init(), Features(np.arange(len(x)), x)) for x in (self._real, fake)

@@ -46,7 +46,7 @@ class BaseConfig(Strict):
 class AdGANConfig(AdversarialConfig):
     base: BaseConfig
     rank: int = Field(
-        16, ge=1, description="largest rank of the delta on the map that z passes through"
+        8, ge=1, description="largest rank of the delta on the map that z passes through"
     )
     budget: float = Field(
         0.03, gt=0, le=1, description="largest share of the generator's parameters to train"

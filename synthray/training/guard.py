@@ -42,6 +42,8 @@ class GuardState(BaseModel):
 
     floor: float = 1.0
     """Coverage that real rows get."""
+    first: Evaluation | None = None
+    """Of the base, where a trained generator is adapted."""
     evaluations: list[Evaluation] = Field(default_factory=list)
     gradients: list[float] = Field(default_factory=list)
     """Norms at generated rows, look by look, since the last return."""
@@ -64,6 +66,14 @@ class Guard:
     def __init__(self, config: GuardConfig, state: GuardState | None = None) -> None:
         self.config = config
         self.state = state or GuardState()
+
+    def begin(self, scores: Mapping[str, float]) -> None:
+        """Take in the scores of the trained generator that training begins with: one evaluation
+        like the others, and what the end is compared with.
+        """
+        base = Evaluation(step=0, coverage=scores["coverage"], distance=scores["distance"])
+        if math.isfinite(base.distance):
+            self.state.first, self.state.evaluations = base, [base]
 
     def step(self, terms: Mapping[str, float]) -> None:
         """Take in the terms of a step's losses."""
@@ -108,6 +118,8 @@ class Guard:
         state.evaluations.append(now)
         if before is None or step < limit.warm_up:
             return None
+        if last and (fault := self._spoilt(now)):
+            return fault
         if now.distance < before.distance:
             return self._flat(now, last) if last else None
         lost = now.coverage < limit.coverage * state.floor
@@ -126,6 +138,16 @@ class Guard:
         if state.alarm and (lost or worse):
             return state.alarm
         return self._flat(now, last)
+
+    def _spoilt(self, now: Evaluation) -> str | None:
+        """Whether samples are worse than those of the trained generator that training began with.
+
+        Of an untrained one nothing follows: a game's first steps may well lead away.
+        """
+        first, limit = self.state.first, self.config
+        if first is None or now.distance <= limit.rise * first.distance + limit.distance:
+            return None
+        return f"distance is {now.distance:.3g}, that of the base {first.distance:.3g}"
 
     def _flat(self, now: Evaluation, last: bool) -> str | None:
         if self._unlike(now) and self._stuck(last):

@@ -12,9 +12,11 @@ from torch import Tensor
 from synthray import rng
 from synthray.data.batches import Batches
 from synthray.data.codec import Codec, Encoded
-from synthray.errors import CollapseError, TrainingError
+from synthray.errors import CollapseError, TrainingError, UsageError
 from synthray.metrics.quick import MIN_ROWS, QuickJudge, shrunk
+from synthray.models.adgan import AdGAN
 from synthray.models.base import Batch
+from synthray.models.rpgan import RpGAN
 from synthray.rng import BatchRandom, Rows
 from synthray.training.averaging import broadcast
 from synthray.training.checkpoint import Checkpoint, CheckpointStore, Crew, joined
@@ -25,6 +27,8 @@ from synthray.training.settings import Relief
 log = logging.getLogger(__name__)
 SAMPLE_BATCH = 250
 """Rows drawn at a time to be judged."""
+NOISE = 1.0
+"""About the distance of noise without structure, see `QuickJudge`."""
 SCORES = ("coverage", "distance")
 """What an evaluation adds to the terms of the losses."""
 
@@ -54,6 +58,7 @@ class Watch:
         self._rows: list[Batch] = []
         self._cond: Tensor | None = None
         self._judge: QuickJudge | None = None
+        self._blind = False  # whether real rows are too much alike to judge by
 
     @property
     def on(self) -> bool:
@@ -78,21 +83,33 @@ class Watch:
         """Draw the rows to judge by. Rows that stream are taken as they come instead."""
         if self.on and self.rank == 0 and batches.exact:
             source: Iterator[Encoded] = batches.start_at(0)
-            while self._judge is None:
+            while self._judge is None and not self._blind:
                 encoded = next(source)
                 x = self.codec.scale(torch.from_numpy(encoded.x))
                 self.offer(Batch(x, torch.from_numpy(encoded.cond)))
+        adapts = isinstance(self.engine.model, AdGAN)
+        if self.on and adapts and batches.exact and self.engine.step == 0:
+            scores = self._scores()
+            if scores is not None:
+                self.guard.begin(scores)
 
     def offer(self, batch: Batch) -> None:
         """Real rows, until there are enough to judge by."""
-        if not self.on or self.rank != 0 or self._judge is not None:
+        if not self.on or self.rank != 0 or self._judge is not None or self._blind:
             return
         self._rows.append(Batch(self._seen(batch.x), batch.cond.cpu()))
         total = min(self.config.rows, self.codec.spec.rows)
         if sum(map(len, self._rows)) >= total:
             real = torch.cat([part.x for part in self._rows])[:total]
             self._cond = torch.cat([part.cond for part in self._rows])[:total]
-            self._judge, self._rows = QuickJudge(real, self.engine.seed), []
+            self._rows = []
+            try:
+                self._judge = QuickJudge(real, self.engine.seed)
+            except UsageError:
+                self._blind = True
+                alike = "most rows of the data are alike: the guard has nothing to judge samples by"
+                self.state.events.append(alike)
+                self.say(alike)
 
     def step(self, terms: dict[str, Tensor], batch: Batch) -> None:
         """Look on after a step."""
@@ -109,18 +126,19 @@ class Watch:
 
         The best evaluation so far leaves a healthy checkpoint.
         """
-        if not self.on:
+        scores = self._scores() if self.on else None
+        if scores is None:
             return {}, None
+        return scores, self.guard.judge(self.engine.step, scores, last=last)
+
+    def _scores(self) -> dict[str, float] | None:
+        """Of the average's samples, the same for all workers; None: nothing to judge by yet."""
         mine = [-1.0, -1.0, 1.0]
         if self.rank == 0 and self._judge is not None:
             told = self._judge.score(self._samples(self._judge.rows))
             mine = [*(told[name] for name in SCORES), self._judge.floor["coverage"]]
         *found, self.state.floor = broadcast(mine, self.engine.device)
-        if found[0] < 0:
-            return {}, None
-        scores = dict(zip(SCORES, found, strict=True))
-        fault = self.guard.judge(self.engine.step, scores, last=last)
-        return scores, fault
+        return None if found[0] < 0 else dict(zip(SCORES, found, strict=True))
 
     def keep_if_best(self, history: list[dict[str, float]]) -> None:
         """Leave a healthy checkpoint if the evaluation just made is the best one."""
@@ -138,11 +156,11 @@ class Watch:
         if not self.on or done >= self.config.max_recoveries:
             if cause is not None:
                 raise cause
+            tried = (
+                f"; {done} returns to a healthy checkpoint with lower learning rates did not help"
+            )
             raise CollapseError(
-                f"training collapsed at step {at:,}: {why}; {done} returns to a healthy checkpoint "
-                "with lower learning rates did not help",
-                "search for settings that train with `synthray tune`, change the learning rates "
-                "under model.params, or choose the family rpgan",
+                f"training collapsed at step {at:,}: {why}{tried if done else ''}", self._remedy()
             ) from cause
         healthy = self.store.healthy()
         self.engine.load_state(healthy.tensors, healthy.step)
@@ -157,6 +175,16 @@ class Watch:
             self.store.save(self.checkpoint(healthy.history))
         return healthy.history
 
+    def _remedy(self) -> str:
+        ways = ["change the learning rates under model.params"]
+        if isinstance(self.engine.model, AdGAN):
+            ways.append("give more rows or a base that is closer to them")
+        else:
+            ways.insert(0, "search for settings that train with `synthray tune`")
+            if not isinstance(self.engine.model, RpGAN) and len(self.codec.spec.shape) == 3:
+                ways.append("choose the family rpgan")
+        return ", ".join(ways[:-1]) + f", or {ways[-1]}"
+
     def finish(self) -> dict[str, Any]:
         """The verdict, for the artifact's card; what the user should know of it is said."""
         if not self.on:
@@ -170,6 +198,8 @@ class Watch:
                 f"rows {state.floor:.3f}, at a distance of {end.distance:.2g}, and they were "
                 "getting better: train longer"
             )
+            if end.distance >= NOISE:
+                event += "; noise is no farther away, so look at the learning rates too"
             state.events.append(event)
             if self.rank == 0:
                 self.say(event)

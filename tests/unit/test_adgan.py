@@ -30,7 +30,7 @@ from synthray.sampling.virtual import VirtualDataset
 from synthray.training.beginning import new_engine
 from synthray.training.checkpoint import CheckpointStore
 from synthray.training.engine import Engine
-from synthray.training.loop import Hooks, train
+from synthray.training.loop import Hooks, Training, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -205,6 +205,18 @@ def test_small_batches_lower_the_rate_unless_it_is_given(
     config, codec, _ = config_of(new, base, tmp_path / "out", generator={"lr": 0.5})
     assert models.build(config.model, codec.spec).config.generator.lr == 0.5
     assert rate(32) == rate(512) == 2e-2
+
+
+def test_the_guard_judges_the_base_before_the_first_step(
+    base: str, new: Path, tmp_path: Path
+) -> None:
+    config, codec, data = config_of(new, base, tmp_path / "out")
+    engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
+    batches = MemoryBatches(data, 8, 0)
+    training = Training(engine, codec, batches, CheckpointStore(str(tmp_path), "f" * 64), Hooks())
+    first = training.watch.state.first
+    assert first is not None and first.step == 0
+    assert training.watch.state.evaluations == [first]
 
 
 def test_few_rows_slow_the_critic_down(base: str, new: Path, tmp_path: Path) -> None:

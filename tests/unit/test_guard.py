@@ -95,6 +95,23 @@ def test_hardly_better_is_no_better() -> None:
     assert "it gets no better" in judged(flat)[-1]
 
 
+def test_a_base_that_is_made_worse_is_told_at_the_end_or_when_it_is_lost() -> None:
+    """Adapting begins with a trained generator: 0.2 away here, and covering 0.6."""
+
+    def adapted(*course: tuple[float, float]) -> list[str | None]:
+        guard, said = Guard(GuardConfig()), []
+        guard.begin({"coverage": 0.6, "distance": 0.2})
+        for index, (coverage, distance) in enumerate(course):
+            scores = {"coverage": coverage, "distance": distance}
+            last = index == len(course) - 1
+            said.append(guard.judge(500 * (index + 1), scores, last=last))
+        return said
+
+    assert adapted((0.6, 0.5), (0.7, 0.4)) == [None, None]
+    assert adapted((0.6, 0.8), (0.6, 0.5)) == [None, "distance is 0.5, that of the base 0.2"]
+    assert adapted((0.0, 2.7), (0.6, 0.2)) == ["coverage fell to 0.000, distance rose to 2.7", None]
+
+
 def test_samples_that_are_not_finite_count_at_once() -> None:
     assert judged([(0.0, float("inf"))]) == ["samples are not finite"]
 
@@ -187,9 +204,13 @@ def config_of(lr: float, **settings: Any) -> Config:
 
 
 def run(
-    config: Config, place: Path, stop_at: int | None = None, events: list[str] | None = None
+    config: Config,
+    place: Path,
+    stop_at: int | None = None,
+    events: list[str] | None = None,
+    data: Encoded | None = None,
 ) -> tuple[Engine, Outcome]:
-    data = ring()
+    data = data or ring()
     spec = DataSpec(shape=(2,), rows=len(data))
     torch.manual_seed(0)
     batch = config.train.batch_size
@@ -220,6 +241,15 @@ def test_what_is_still_rising_is_said(tmp_path: Path) -> None:
     assert outcome.guard["verdict"] == "rising"
     assert outcome.guard["events"] == events
     assert "train longer" in events[0]
+
+
+def test_rows_that_are_all_alike_are_not_judged_and_it_is_said(tmp_path: Path) -> None:
+    data = Encoded(np.ones((200, 2), np.float32), np.empty((200, 0), np.int64))
+    events: list[str] = []
+    _, outcome = run(config_of(1e-3, steps=250), tmp_path, events=events, data=data)
+    assert outcome.guard["verdict"] == "unjudged"
+    assert events == outcome.guard["events"]
+    assert [e.split(":")[0] for e in events] == ["most rows of the data are alike"]
 
 
 def test_values_that_are_not_finite_lead_back_with_lower_rates(tmp_path: Path) -> None:

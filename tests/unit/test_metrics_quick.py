@@ -43,3 +43,23 @@ def test_scores_do_not_depend_on_the_units_of_the_data() -> None:
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(UsageError, match="39 real rows"):
         QuickJudge(rows_of(0, 2)[:39])
+
+
+def test_rows_that_are_equal_count_once() -> None:
+    """Most images of a set may be blank: a ball around a blank one has no radius."""
+    real = rows_of(0, 1, 8, 8)
+    blank = torch.rand(400, generator=torch.Generator().manual_seed(3)) < 0.7
+    real[blank] = -3.0
+    judge = QuickJudge(real)
+    good = rows_of(1, 1, 8, 8)[: judge.rows]
+    good[blank[: judge.rows]] = -3.0
+    assert judge.floor["coverage"] > 0.5
+    assert judge.score(good)["coverage"] > 0.7 * judge.floor["coverage"]
+    assert judge.score(torch.full((judge.rows, 1, 8, 8), -3.0))["coverage"] < 0.1
+
+
+def test_rows_that_are_all_alike_are_refused() -> None:
+    real = rows_of(0, 1, 8, 8)
+    real[19:] = 0.0
+    with pytest.raises(UsageError, match="of 200 real rows .* differ"):
+        QuickJudge(real)
