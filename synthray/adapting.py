@@ -24,7 +24,7 @@ ENOUGH = 100
 def adapting(config: Config, base: str) -> Config:
     """The config of a run that adapts the artifact at ``base`` to the run's data.
 
-    The model becomes `adgan`; ``model.params`` count where the config names that family already.
+    The model becomes `adgan`; ``model.params`` are for a config that names that family already.
     Loss and penalties are the base's, size and colour of images too; small batches lower the
     generator's learning rate.
 
@@ -41,7 +41,13 @@ def adapting(config: Config, base: str) -> Config:
             "give an artifact of an adversarial family, not adapted itself",
         )
     load_weights(uri, artifact.digest, "critic.safetensors")
-    given = config.model.params if config.model.name == "adgan" else {}
+    given = config.model.params
+    if given and config.model.name != "adgan":
+        raise ConfigError(
+            f"model.params: {', '.join(given)} are settings of {config.model.name}, and adapting "
+            "trains adgan",
+            "leave the section model out, or set model.name: adgan and give its own settings",
+        )
     reference: dict[str, Any] = {
         "uri": uri,
         "digest": artifact.digest,

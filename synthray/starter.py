@@ -204,8 +204,8 @@ def _image_sections(codec: ImageCodec) -> Sections:
   image_mode: {codec.mode}         # grey or rgb
   max_unreadable: 0.01    # skip up to this share of unreadable files
 """,
-        model=f"""\
-  name: dcgan             # gan, dcgan, vae{", cvae" if labelled else ""}: see `synthray models`
+        model="""\
+  name: dcgan             # the quickest; rpgan is steadier, and a step is several times as dear
 """,
         looks="steps between pictures under samples/",
         evaluate=f"""\

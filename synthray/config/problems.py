@@ -50,7 +50,9 @@ def _explain_one(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> s
         return f"{key}: missing; add it"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     message = _MUST_BE.get(detail["type"], message[0].lower() + message[1:])
-    return f"{key}: {message} (got {detail['input']!r})"
+    # A message about a whole section names its keys; the section itself would say little.
+    got = "" if isinstance(detail["input"], dict | BaseModel) else f" (got {detail['input']!r})"
+    return f"{key.rstrip('.')}: {message}{got}"
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

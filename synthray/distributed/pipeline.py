@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from synthray import storage
+from synthray import artifact_files, storage
 from synthray.adapting import adapting
 from synthray.artifact import Artifact
 from synthray.config import Config
@@ -31,6 +31,7 @@ from synthray.metrics.evaluation import check_settings
 from synthray.metrics.gates import GateResult, raise_if_missed
 from synthray.metrics.tables.evaluation import check_table_settings
 from synthray.models import check_params, coding
+from synthray.sampling.card import guard_told
 from synthray.sampling.dataset import Plan, as_stored, read_manifest
 from synthray.tracking import check as check_trackers
 from synthray.tracking import tracking
@@ -61,7 +62,9 @@ def run_train(config: Config, screen: Screen, opened: Opened | None = None) -> s
     """
     with screen.bar("training", "steps") as bar:
         digest = train(config, bar.training, screen.say, opened)
-    screen.say(f"artifact {digest[:16]}… at {config.place('artifact')}")
+    place = config.place("artifact")
+    verdict = guard_told(artifact_files.read_manifest(place).card)
+    screen.say(f"artifact {digest[:16]}… at {place}; the guard: {verdict}")
     return digest
 
 

@@ -67,12 +67,17 @@ class AdGANConfig(AdversarialConfig):
 class Conditions(nn.Module):
     """Condition indices of the new data to what the base takes for one-hot vectors.
 
-    A value that the base knows is the base's own at first; a new one begins as their mean.
+    A value that the base knows is the base's own at first; a new one begins as their mean, and so
+    do all rows where the new data have no conditions.
     """
 
     def __init__(self, spec: DataSpec, base: BaseConfig) -> None:
         super().__init__()
         self.spec = spec
+        if not spec.conditions:
+            means = [torch.full((1, size), 1 / size) for size in base.conditions]
+            self.map = nn.Parameter(torch.cat(means, dim=1))
+            return
         blocks = []
         for size, known in zip(base.conditions, base.known, strict=True):
             block = torch.full((len(known), size), 1 / size)
@@ -82,11 +87,10 @@ class Conditions(nn.Module):
             blocks.append(block)
         self.map = nn.Parameter(torch.block_diag(*blocks))
 
-    def forward(self, cond: Tensor) -> Tensor:
+    def forward(self, cond: Tensor | None, rows: int) -> Tensor:
+        """[rows, sum of the base's sizes]."""
         hot = one_hot(cond, self.spec)
-        if hot is None:
-            raise ArtifactError("the base's conditions have no values", "adapt it again")
-        return hot @ self.map
+        return self.map.expand(rows, -1) if hot is None else hot @ self.map
 
 
 class AdaptedGenerator(nn.Module):
@@ -117,8 +121,8 @@ class AdaptedGenerator(nn.Module):
         return super().train(False)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        if self.conditions is not None and cond is not None:
-            cond = self.conditions(cond)
+        if self.conditions is not None:
+            cond = self.conditions(cond, len(z))
         return self.base(z if self.latent is None else self.latent(z), cond)
 
 
@@ -132,8 +136,8 @@ class AdaptedCritic(nn.Module):
             layer.requires_grad_(False)
 
     def forward(self, x: Tensor, cond: Tensor | None, rng: BatchRandom) -> Tensor:
-        if self.conditions is not None and cond is not None:
-            cond = self.conditions(cond)
+        if self.conditions is not None:
+            cond = self.conditions(cond, len(x))
         return self.base(x, cond, rng)
 
 
@@ -144,13 +148,13 @@ class AdGAN(AdversarialModel):
 
     def __init__(self, config: AdGANConfig, spec: DataSpec) -> None:
         base = config.base
-        if bool(base.conditions) != bool(spec.conditions) or len(base.known) != len(
-            spec.conditions
-        ):
+        asked, there = len(spec.conditions), len(base.conditions)
+        if asked and asked != there:
+            count = "1 condition" if there == 1 else f"{there or 'no'} conditions"
+            name = "" if there == 0 else "name as many columns there, or none: "
             raise ConfigError(
-                f"data.conditions: the base has {len(base.conditions)} conditions, the data "
-                f"{len(spec.conditions)}",
-                "name as many columns under data.conditions as the base was trained with",
+                f"data.conditions: the base has {count}, the data {asked}",
+                f"{name}data.conditions: []",
             )
         super().__init__(config, spec)
         self._kept: Tensor | None = None

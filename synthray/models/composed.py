@@ -23,11 +23,11 @@ from synthray.models.residual import ResidualDecoder, ResidualEncoder
 from synthray.rng import BatchRandom
 
 Width = Annotated[int, Field(ge=1)]
-Architecture = Literal["perceptron", "convolutional", "residual"]
+Architecture = Literal["auto", "perceptron", "convolutional", "residual"]
 
 
 class ComposedConfig(AdversarialConfig):
-    architecture: Architecture | Literal["auto"] = Field(
+    architecture: Architecture = Field(
         "auto", description="auto: the family's own for images, perceptrons for rows of numbers"
     )
     widths: tuple[Width, ...] = Field((128, 128, 128), min_length=1, description="of perceptrons")
@@ -94,6 +94,12 @@ class ComposedGAN(AdversarialModel):
 
     def build_generator(self) -> nn.Module:
         config, spec, norm = self.config, self.spec, self.config.generator_norm == "batch"
+        asked = "attention" in config.model_fields_set and config.attention
+        if asked and self.architecture != "residual":
+            raise ConfigError(
+                f"model.params.attention: {self.architecture} networks have none",
+                "set attention: false, or architecture: residual (images)",
+            )
         generator: nn.Module
         if self.architecture == "perceptron":
             generator = PerceptronGenerator(config.latent_dim, config.widths, spec)

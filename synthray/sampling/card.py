@@ -49,7 +49,7 @@ def dataset_card(
         f"| family | `{card['family']}`, {card.get('parameters', 0):,} parameters, "
         f"{card.get('steps', 0):,} steps |",
         f"| artifact | `{artifact.digest}` |",
-        f"| training | {_training(card)} |",
+        f"| training | {guard_told(card)} |",
         f"| differential privacy | {_privacy(card)} |",
         f"| seed | {plan.seed} |",
         f"| held | {_where(plan)} |",
@@ -117,8 +117,8 @@ def _constraints(violations: Violations, plan: Plan) -> list[str]:
     ]
 
 
-def _training(card: Mapping[str, Any]) -> str:
-    """What the guard of training found."""
+def guard_told(card: Mapping[str, Any]) -> str:
+    """What the guard of training found, from an artifact's card."""
     guard = card.get("guard") or {}
     times = guard.get("recoveries", 0)
     returns = f", after {times} return{'s' * (times > 1)} to a healthy checkpoint" if times else ""

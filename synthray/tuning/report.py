@@ -249,8 +249,12 @@ def _draw_courses(axis: Any, tuning: Tuning) -> None:
 
 
 def _median_course(row: TrialRow) -> list[tuple[int, float]]:
+    """Medians as in `score`."""
     by_step: dict[int, list[float]] = {}
     for seed in row.seeds:
         for step, distance in seed.course:
             by_step.setdefault(step, []).append(distance)
-    return [(step, float(np.median(found))) for step, found in sorted(by_step.items())]
+    return [
+        (step, float(np.percentile(found, 50, method="higher")))
+        for step, found in sorted(by_step.items())
+    ]

@@ -305,6 +305,14 @@ def test_a_base_of_a_family_that_is_not_trusted_runs_no_code(
     assert "antigravity" not in sys.modules
 
 
+def test_data_without_labels_adapt_a_base_with_them(base: str, new: Path, tmp_path: Path) -> None:
+    """Such as a folder of one class; all rows begin as the mean of the base's labels."""
+    place = str(tmp_path / "out")
+    made = synthray.fit(str(new / "9"), output=place, base=base, train=QUICK)
+    assert made.sample(3).column_names == ["image"]
+    assert synthray.load(place + "/artifact").sample(3).equals(made.sample(3))
+
+
 def test_what_cannot_be_adapted_is_refused(base: str, new: Path, tmp_path: Path) -> None:
     synthray.fit(
         str(new), output=str(tmp_path / "vae"), model={"name": "cvae", "params": {"width": 4}},
@@ -312,8 +320,18 @@ def test_what_cannot_be_adapted_is_refused(base: str, new: Path, tmp_path: Path)
     )  # fmt: skip
     with pytest.raises(ConfigError, match="'cvae' cannot be adapted"):
         synthray.fit(str(new), base=str(tmp_path / "vae" / "artifact"), train=QUICK)
-    with pytest.raises(ConfigError, match="the base has 1 conditions, the data 0"):
-        synthray.fit(str(new), base=base, data={"conditions": []}, train=QUICK)
+    labelled = {"name": "dcgan", "params": {"width": 4}}
+    with pytest.raises(ConfigError, match=r"model\.params: width are settings of dcgan"):
+        synthray.fit(str(new), base=base, model=labelled, train=QUICK)
+    bare = str(tmp_path / "bare")
+    synthray.fit(
+        str(new / "9"),
+        output=bare,
+        model={"name": "dcgan", "params": FAMILIES["dcgan"]},
+        train=QUICK,
+    )
+    with pytest.raises(ConfigError, match=r"the base has no conditions, the data 1\n"):
+        synthray.fit(str(new), base=f"{bare}/artifact", train=QUICK)
     with pytest.raises(ConfigError, match="the base draws 16 pixels"):
         synthray.fit(str(new), base=base, data={"image_side": 32}, train=QUICK)
     with pytest.raises(ConfigError, match="leaves no room"):

@@ -61,5 +61,5 @@ def test_rows_that_are_equal_count_once() -> None:
 def test_rows_that_are_all_alike_are_refused() -> None:
     real = rows_of(0, 1, 8, 8)
     real[19:] = 0.0
-    with pytest.raises(UsageError, match="of 200 real rows .* differ"):
+    with pytest.raises(UsageError, match=r"of 200 real rows \d+ differ"):
         QuickJudge(real)
