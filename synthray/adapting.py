@@ -24,7 +24,8 @@ ENOUGH = 100
 def adapting(config: Config, base: str) -> Config:
     """The config of a run that adapts the artifact at ``base`` to the run's data.
 
-    The model becomes `adgan`; ``model.params`` are for a config that names that family already.
+    The model becomes `adgan`; ``model.params`` count where the config names that family already. A
+    section ``model`` that is the base's own, in a copy of its config, changes nothing.
     Loss and penalties are the base's, size and colour of images too; small batches lower the
     generator's learning rate.
 
@@ -41,13 +42,9 @@ def adapting(config: Config, base: str) -> Config:
             "give an artifact of an adversarial family, not adapted itself",
         )
     load_weights(uri, artifact.digest, "critic.safetensors")
-    given = config.model.params
-    if given and config.model.name != "adgan":
-        raise ConfigError(
-            f"model.params: {', '.join(given)} are settings of {config.model.name}, and adapting "
-            "trains adgan",
-            "leave the section model out, or set model.name: adgan and give its own settings",
-        )
+    given = config.model.params if config.model.name == "adgan" else {}
+    if not given:
+        _check_copied(config.model, artifact.manifest.model)
     reference: dict[str, Any] = {
         "uri": uri,
         "digest": artifact.digest,
@@ -67,6 +64,18 @@ def adapting(config: Config, base: str) -> Config:
     data = config.data.model_copy(update=_image_settings(config, artifact.codec))
     changed = {"model": ModelConfig(name="adgan", params=params), "data": data}
     return config.model_copy(update=changed)
+
+
+def _check_copied(asked: ModelConfig, base: ModelConfig) -> None:
+    """Raises: ConfigError: settings that are neither of the adapter nor the base's."""
+    same = asked.name == base.name
+    odd = [k for k, v in asked.params.items() if not (same and base.params.get(k) == v)]
+    if odd:
+        raise ConfigError(
+            f"model.params: {', '.join(odd)} of {asked.name} would not count, for adapting trains "
+            f"adgan on the base's networks",
+            "leave the section model out, or set model.name: adgan and give its own settings",
+        )
 
 
 def rate(batch_size: int) -> float:

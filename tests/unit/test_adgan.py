@@ -321,8 +321,12 @@ def test_what_cannot_be_adapted_is_refused(base: str, new: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="'cvae' cannot be adapted"):
         synthray.fit(str(new), base=str(tmp_path / "vae" / "artifact"), train=QUICK)
     labelled = {"name": "dcgan", "params": {"width": 4}}
-    with pytest.raises(ConfigError, match=r"model\.params: width are settings of dcgan"):
+    with pytest.raises(ConfigError, match=r"model\.params: width of dcgan would not count"):
         synthray.fit(str(new), base=base, model=labelled, train=QUICK)
+    copied = {"name": "dcgan", "params": FAMILIES["dcgan"]}
+    assert (
+        synthray.fit(str(new), base=base, model=copied, train=QUICK).manifest.model.name == "adgan"
+    )
     bare = str(tmp_path / "bare")
     synthray.fit(
         str(new / "9"),
