@@ -97,7 +97,7 @@ def tune(
     _write_trials(config, tuning)
     if tuning.best.ended != "finished":
         raise TrainingError(
-            f"none of {len(tuning.trials)} trials finished; the best one {tuning.best.ended}: "
+            f"no trial of {len(tuning.trials)} ended well; the best one {tuning.best.ended}: "
             f"{tuning.best.why or tuning.best.seeds[0].why}",
             f"see {place_of(config, 'trials.csv')}; widen tune.space, and choose another output",
         )

@@ -148,7 +148,7 @@ def test_a_search_of_which_nothing_comes_says_so_and_leaves_the_table(
         settings(source, tmp_path, space=space, trials=2, seeds=1),
         {"model.params.critic.lr": 1e37, "train.guard.max_recoveries": 0},
     )
-    with pytest.raises(TrainingError, match="none of 2 trials finished; the best one gave up"):
+    with pytest.raises(TrainingError, match="no trial of 2 ended well; the best one gave up"):
         tune(hopeless, say=quiet)
     table = (tmp_path / "tune" / "trials.csv").read_text()
     assert table.count("not finite") == 2
