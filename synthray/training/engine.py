@@ -52,6 +52,7 @@ class Engine:
         self._settled = (0, self.relief)
         self.ema = EMA(self.model)
         self.phases = model.phases()
+        self._parameters: dict[tuple[str, ...], dict[str, nn.Parameter]] = {}
         self.optimizers = {
             phase.name: phase.optimizer.build(self._moved(phase).values()) for phase in self.phases
         }
@@ -141,12 +142,14 @@ class Engine:
 
     def _moved(self, phase: Phase) -> dict[str, nn.Parameter]:
         """The parameters that a phase moves, by their names in the model."""
-        return {
-            f"{name}.{key}": parameter
-            for name in phase.modules
-            for key, parameter in getattr(self.model, name).named_parameters()
-            if parameter.requires_grad
-        }
+        if phase.modules not in self._parameters:  # small networks take as long to look through
+            self._parameters[phase.modules] = {
+                f"{name}.{key}": parameter
+                for name in phase.modules
+                for key, parameter in getattr(self.model, name).named_parameters()
+                if parameter.requires_grad
+            }
+        return self._parameters[phase.modules]
 
     def _check_finite(self, phase: Phase, loss: Tensor, gradients: Sequence[Tensor]) -> None:
         norms = torch._foreach_norm(list(gradients))
