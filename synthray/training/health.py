@@ -108,8 +108,9 @@ class Watch:
             except UsageError:
                 self._blind = True
                 alike = "most rows of the data are alike: the guard has nothing to judge samples by"
-                self.state.events.append(alike)
-                self.say(alike)
+                if alike not in self.state.events:  # a training that goes on has said so
+                    self.state.events.append(alike)
+                    self.say(alike)
 
     def step(self, terms: dict[str, Tensor], batch: Batch) -> None:
         """Look on after a step."""

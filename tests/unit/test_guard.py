@@ -246,7 +246,9 @@ def test_what_is_still_rising_is_said(tmp_path: Path) -> None:
 def test_rows_that_are_all_alike_are_not_judged_and_it_is_said(tmp_path: Path) -> None:
     data = Encoded(np.ones((200, 2), np.float32), np.empty((200, 0), np.int64))
     events: list[str] = []
-    _, outcome = run(config_of(1e-3, steps=250), tmp_path, events=events, data=data)
+    config = config_of(1e-3, steps=250)
+    run(config, tmp_path, stop_at=100, events=events, data=data)  # killed: said once all the same
+    _, outcome = run(config, tmp_path, events=events, data=data)
     assert outcome.guard["verdict"] == "unjudged"
     assert events == outcome.guard["events"]
     assert [e.split(":")[0] for e in events] == ["most rows of the data are alike"]
