@@ -42,8 +42,10 @@ def adapting(config: Config, base: str) -> Config:
             "give an artifact of an adversarial family, not adapted itself",
         )
     load_weights(uri, artifact.digest, "critic.safetensors")
-    given = config.model.params if config.model.name == "adgan" else {}
-    if not given:
+    given: dict[str, Any] = {}
+    if config.model.name == "adgan":
+        given = config.model.params
+    else:
         _check_copied(config.model, artifact.manifest.model)
     reference: dict[str, Any] = {
         "uri": uri,
@@ -73,7 +75,7 @@ def _check_copied(asked: ModelConfig, base: ModelConfig) -> None:
     if odd:
         raise ConfigError(
             f"model.params: {', '.join(odd)} of {asked.name} would not count, for adapting trains "
-            f"adgan on the base's networks",
+            "adgan on the base's networks",
             "leave the section model out, or set model.name: adgan and give its own settings",
         )
 
@@ -83,8 +85,18 @@ def rate(batch_size: int) -> float:
 
     At 10 rows a step the whole rate lets the generator fall for one row after the other.
     """
-    whole = AdGANConfig.model_fields["generator"].default.lr
-    return float(whole * min(1.0, (batch_size / WHOLE_RATE) ** 0.5))
+    return _slowed("generator", batch_size, WHOLE_RATE)
+
+
+def critic_rate(rows: int) -> float:
+    """The critic's learning rate, by the square root of few rows: it learns them by heart."""
+    return _slowed("critic", rows, ENOUGH)
+
+
+def _slowed(network: str, rows: int, enough: int) -> float:
+    """The family's rate, which is for so many rows; of fewer, by their root."""
+    whole = AdGANConfig.model_fields[network].default.lr
+    return float(whole * min(1.0, (rows / enough) ** 0.5))
 
 
 def _last(setting: float | Ramp) -> float:
@@ -105,12 +117,6 @@ def _image_settings(config: Config, codec: Codec) -> dict[str, Any]:
             "leave data.image_side and data.image_mode out",
         )
     return {"image_side": side, "image_mode": mode}
-
-
-def critic_rate(rows: int) -> float:
-    """The critic's learning rate, by the square root of few rows: it learns them by heart."""
-    whole = AdGANConfig.model_fields["critic"].default.lr
-    return float(whole * min(1.0, (rows / ENOUGH) ** 0.5))
 
 
 def with_data(config: Config, codec: Codec) -> Config:

@@ -42,7 +42,7 @@ class GuardState(BaseModel):
 
     floor: float = 1.0
     """Coverage that real rows get."""
-    first: Evaluation | None = None
+    base: Evaluation | None = None
     """Of the base, where a trained generator is adapted."""
     evaluations: list[Evaluation] = Field(default_factory=list)
     gradients: list[float] = Field(default_factory=list)
@@ -73,7 +73,7 @@ class Guard:
         """
         base = Evaluation(step=0, coverage=scores["coverage"], distance=scores["distance"])
         if math.isfinite(base.distance):
-            self.state.first, self.state.evaluations = base, [base]
+            self.state.base, self.state.evaluations = base, [base]
 
     def step(self, terms: Mapping[str, float]) -> None:
         """Take in the terms of a step's losses."""
@@ -144,10 +144,10 @@ class Guard:
 
         Of an untrained one nothing follows: a game's first steps may well lead away.
         """
-        first, limit = self.state.first, self.config
-        if first is None or now.distance <= limit.rise * first.distance + limit.distance:
+        base, limit = self.state.base, self.config
+        if base is None or now.distance <= limit.rise * base.distance + limit.distance:
             return None
-        return f"distance is {now.distance:.3g}, that of the base {first.distance:.3g}"
+        return f"distance is {now.distance:.3g}, that of the base {base.distance:.3g}"
 
     def _flat(self, now: Evaluation, last: bool) -> str | None:
         if self._unlike(now) and self._stuck(last):

@@ -73,16 +73,21 @@ def score(results: Sequence[SeedResult]) -> Score:
     """The score of a trial, at any time of it."""
     distances = [WORST if result.why else result.distance for result in results]
     low = np.percentile(distances, 25, method="lower")
-    middle, high = np.percentile(distances, (50, 75), method="higher")
+    high = np.percentile(distances, 75, method="higher")
     successes = sum(result.success for result in results)
     return Score(
         seeds=len(results),
         successes=successes,
         lower=wilson(successes, len(results))[0],
-        distance=float(middle),
+        distance=median_of(distances),
         spread=float(high - low) if high < WORST else WORST,
         seconds=float(np.median([result.seconds for result in results])),
     )
+
+
+def median_of(distances: Sequence[float]) -> float:
+    """The larger of two: one that a seed has."""
+    return float(np.percentile(distances, 50, method="higher"))
 
 
 def _two_digits(value: float) -> float:

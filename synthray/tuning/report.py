@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthray.config import Config, dump
-from synthray.tuning.objective import WORST, Score, SeedResult, score
+from synthray.tuning.objective import WORST, Score, SeedResult, median_of, score
 from synthray.tuning.trial import Lineage
 
 SHOWN_COURSES = 30
@@ -249,12 +249,8 @@ def _draw_courses(axis: Any, tuning: Tuning) -> None:
 
 
 def _median_course(row: TrialRow) -> list[tuple[int, float]]:
-    """Medians as in `score`."""
     by_step: dict[int, list[float]] = {}
     for seed in row.seeds:
         for step, distance in seed.course:
             by_step.setdefault(step, []).append(distance)
-    return [
-        (step, float(np.percentile(found, 50, method="higher")))
-        for step, found in sorted(by_step.items())
-    ]
+    return [(step, median_of(found)) for step, found in sorted(by_step.items())]

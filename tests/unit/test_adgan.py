@@ -214,9 +214,9 @@ def test_the_guard_judges_the_base_before_the_first_step(
     engine = new_engine(config, codec, Rows.all(8), prepare=adopt_base)
     batches = MemoryBatches(data, 8, 0)
     training = Training(engine, codec, batches, CheckpointStore(str(tmp_path), "f" * 64), Hooks())
-    first = training.watch.state.first
-    assert first is not None and first.step == 0
-    assert training.watch.state.evaluations == [first]
+    judged = training.watch.state.base
+    assert judged is not None and judged.step == 0
+    assert training.watch.state.evaluations == [judged]
 
 
 def test_few_rows_slow_the_critic_down(base: str, new: Path, tmp_path: Path) -> None:
